@@ -1,0 +1,134 @@
+"""The one connection of this process to its Datastore, made when first used and again after a fork or new settings."""
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from gaeport import settings
+from gaeport.datastore.client import Client
+from gaeport.datastore.transport import GrpcTransport, MeteredTransport, Transport
+from gaeport.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import grpc
+    from google.cloud import ndb
+
+_ENDPOINT = "datastore.googleapis.com:443"
+_SCOPES = ["https://www.googleapis.com/auth/datastore"]
+# A listing of 300 large inline files exceeds gRPC's default of 4 MiB a message.
+_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+_lock = threading.RLock()
+_transport: Transport | None = None
+_channel: "grpc.Channel | None" = None
+_engine: Any = None
+
+
+def transport() -> Transport:
+    """Return this environment's transport, counted by the meter."""
+    global _transport
+    with _lock:
+        if _transport is None:
+            config = settings.current()
+            inner: Transport = engine() if config.environment == "embedded" else GrpcTransport(channel())
+            # Over gRPC the channel's own interceptor counts, so that NDB's calls are counted too.
+            metered = config.environment == "embedded"
+            _transport = MeteredTransport(inner, config.latency_ms) if metered else inner
+        return _transport
+
+
+def client() -> Client:
+    """Return the thin client on the application's own namespace."""
+    config = settings.current()
+    return Client(transport(), project=config.project, database=config.database, namespace=config.namespace)
+
+
+def own_client() -> Client:
+    """Return the thin client on the namespace of gaeport's own entities."""
+    config = settings.current()
+    return Client(transport(), project=config.project, database=config.database, namespace=config.own_namespace)
+
+
+def engine() -> Any:
+    """Return the embedded engine of this process.
+
+    Raises:
+        ConfigurationError: the environment is not the embedded one.
+        DataLoss: the data file is damaged.
+    """
+    global _engine
+    with _lock:
+        config = settings.current()
+        if config.environment != "embedded":
+            raise ConfigurationError(f"the {config.environment} environment has no embedded Datastore")
+        if _engine is None:
+            from gaeport.datastore.engine import Engine
+
+            folder = None if config.in_memory else config.data_path
+            _engine = Engine(folder, synchronous=config.synchronous)
+        return _engine
+
+
+def channel() -> "grpc.Channel":
+    """Return the grpc.Channel of this environment; in-process when embedded.
+
+    Any Datastore client that takes a channel runs on it. All calls through it are counted by `gaeport.meter`.
+    """
+    global _channel
+    with _lock:
+        if _channel is None:
+            from gaeport.datastore import channel as channels
+
+            config = settings.current()
+            if config.environment == "embedded":
+                transport()
+                _channel = channels.InProcessChannel(transport())
+            else:
+                _channel = channels.metered(_remote_channel(), config.latency_ms)
+        return _channel
+
+
+def _remote_channel() -> "grpc.Channel":
+    import grpc
+
+    host = os.environ.get("DATASTORE_EMULATOR_HOST")
+    if host and settings.current().environment == "emulator":
+        return grpc.insecure_channel(host.removeprefix("http://"), options=_OPTIONS)
+    import google.auth
+    import google.auth.transport.grpc
+    import google.auth.transport.requests
+
+    credentials, _ = google.auth.default(scopes=_SCOPES)
+    request = google.auth.transport.requests.Request()
+    return google.auth.transport.grpc.secure_authorized_channel(credentials, request, _ENDPOINT, options=_OPTIONS)
+
+
+def ndb_client() -> "ndb.Client":
+    """Return a google.cloud.ndb.Client whose calls go over `channel()`."""
+    from gaeport.datastore.ndb import make_client
+
+    return make_client()
+
+
+def reset() -> None:
+    """Drop the connection; the next use makes it anew. Data in memory is lost, data on disk is not."""
+    global _transport, _channel, _engine
+    with _lock:
+        if _channel is not None:
+            _channel.close()
+        if _engine is not None:
+            _engine.close()
+        _transport = _channel = _engine = None
+
+
+def _forget_in_child() -> None:
+    # A child must not use (nor close) its parent's SQLite handles and gRPC threads.
+    global _transport, _channel, _engine, _lock
+    _lock = threading.RLock()
+    if _engine is not None:
+        _engine.after_fork_in_child()
+    _transport = _channel = None
+
+
+settings.on_change(reset)
+os.register_at_fork(after_in_child=_forget_in_child)

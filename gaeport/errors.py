@@ -1,0 +1,147 @@
+"""Every exception that gaeport raises of its own.
+
+All share the root `GaeportError`. File operations are the exception to the rule: they raise the `OSError` that Linux
+would give (made by `file_error`), so that an application's own `except FileNotFoundError` keeps working.
+"""
+
+import os
+
+
+class GaeportError(Exception):
+    """The root of gaeport's own exceptions."""
+
+
+class ConfigurationError(GaeportError):
+    """A setting has an unknown name, a wrong type or an impossible value; the message names the place and the remedy."""
+
+
+class MissingExtraError(GaeportError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+
+class ApplicationError(GaeportError):
+    """The application that gaeport.toml names cannot be imported or is not a WSGI application."""
+
+
+class DatastoreError(GaeportError):
+    """A Datastore call failed.
+
+    Attributes:
+        code: the canonical name of the gRPC status, such as "ABORTED".
+        message: the server's explanation.
+    """
+
+    code = "UNKNOWN"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{self.code}: {message}")
+        self.message = message
+
+
+class Cancelled(DatastoreError):
+    """The caller or the server gave up the call."""
+
+    code = "CANCELLED"
+
+
+class InvalidArgument(DatastoreError):
+    """The request breaks a rule or a limit of Datastore."""
+
+    code = "INVALID_ARGUMENT"
+
+
+class DeadlineExceeded(DatastoreError):
+    """No answer in time; a Commit may have been applied all the same."""
+
+    code = "DEADLINE_EXCEEDED"
+
+
+class NotFound(DatastoreError):
+    """The entity to update does not exist."""
+
+    code = "NOT_FOUND"
+
+
+class AlreadyExists(DatastoreError):
+    """The entity to insert exists."""
+
+    code = "ALREADY_EXISTS"
+
+
+class PermissionDenied(DatastoreError):
+    """The credentials do not allow the call."""
+
+    code = "PERMISSION_DENIED"
+
+
+class ResourceExhausted(DatastoreError):
+    """A quota is used up, or the local disk is full."""
+
+    code = "RESOURCE_EXHAUSTED"
+
+
+class FailedPrecondition(DatastoreError):
+    """A base version is stale, or an index is missing."""
+
+    code = "FAILED_PRECONDITION"
+
+
+class Aborted(DatastoreError):
+    """Another transaction got in the way; try again."""
+
+    code = "ABORTED"
+
+
+class Unimplemented(DatastoreError):
+    """The server does not offer this call or option."""
+
+    code = "UNIMPLEMENTED"
+
+
+class Internal(DatastoreError):
+    """The server failed."""
+
+    code = "INTERNAL"
+
+
+class Unavailable(DatastoreError):
+    """The server cannot be reached; a Commit may have been applied all the same."""
+
+    code = "UNAVAILABLE"
+
+
+class DataLoss(DatastoreError):
+    """Stored data is damaged."""
+
+    code = "DATA_LOSS"
+
+
+class Unauthenticated(DatastoreError):
+    """The call carried no valid credentials."""
+
+    code = "UNAUTHENTICATED"
+
+
+_BY_CODE: dict[str, type[DatastoreError]] = {cls.code: cls for cls in DatastoreError.__subclasses__()}
+
+
+def datastore_error(code: str, message: str) -> DatastoreError:
+    """Return the exception for a gRPC status.
+
+    Args:
+        code: the status's canonical name, such as "NOT_FOUND"; an unknown one gives a plain DatastoreError.
+        message: the server's explanation.
+    """
+    return _BY_CODE.get(code, DatastoreError)(message)
+
+
+def file_error(number: int, path: object, note: str = "") -> OSError:
+    """Return the OSError that Linux gives for `number`, with the file's name.
+
+    Args:
+        number: an errno, such as errno.ENOENT.
+        path: the file as the caller spelled it (str, bytes or PathLike), or None.
+        note: added to the system's message, for a remedy.
+    """
+    text = os.strerror(number)
+    return OSError(number, f"{text}: {note}" if note else text, path)
