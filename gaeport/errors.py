@@ -23,6 +23,10 @@ class ApplicationError(GaeportError):
     """The application that gaeport.toml names cannot be imported or is not a WSGI application."""
 
 
+class EmulatorError(GaeportError):
+    """One of Google's emulators did not start; the message ends with its own last lines."""
+
+
 class DatastoreError(GaeportError):
     """A Datastore call failed.
 

@@ -1,0 +1,63 @@
+"""What every test gets: settings of its own, and real servers for those that ask."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gaeport import settings
+from tests.emulators import FIXTURES, datastore_emulator, firestore_emulator
+
+__all__ = ["datastore_emulator", "firestore_emulator"]
+
+# What would point a test at the developer's own project or servers.
+_VARIABLES = (
+    "CLOUDSDK_CORE_PROJECT",
+    "DATASTORE_DATASET",
+    "DATASTORE_EMULATOR_HOST",
+    "DATASTORE_PROJECT_ID",
+    "GAEPORT_CONFIG",
+    "GAEPORT_DATA",
+    "GAE_ENV",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_CLOUD_PROJECT",
+    "STORAGE_EMULATOR_HOST",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses an emulator, and keep the tests of one emulator on one worker, which starts it once."""
+    for item in items:
+        for name in FIXTURES:
+            if name in _emulators_of(item):
+                item.add_marker("emulator")
+                item.add_marker(pytest.mark.xdist_group(name))
+                break
+
+
+def _emulators_of(item: pytest.Item) -> set[str]:
+    """The emulator fixtures of a test: requested by name, or named by a parameter (for request.getfixturevalue)."""
+    names = set(getattr(item, "fixturenames", ()))
+    callspec = getattr(item, "callspec", None)
+    if callspec is not None:
+        names |= {value for value in callspec.params.values() if isinstance(value, str)}
+    return names & set(FIXTURES)
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in _VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    before = settings._current
+    yield
+    if settings._current is not before:
+        settings.use(before or settings.Settings(root=Path.cwd()))  # drops the connections that the test made
+        settings._current = before
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder as working directory, with embedded settings whose data folder lies in it."""
+    monkeypatch.chdir(tmp_path)
+    settings.configure(root=tmp_path)
+    return tmp_path
