@@ -63,6 +63,7 @@ class Settings:
         data: the embedded data folder, or ":memory:".
         synchronous: "normal" survives kill -9, "full" also a loss of power (embedded only).
         latency_ms: milliseconds added to each call, to feel production's distance (`gaeport serve --latency`).
+        production: reach production from outside App Engine (`gaeport --project`), unless an emulator is configured.
         mounts: the mounted directories.
     """
 
@@ -76,6 +77,7 @@ class Settings:
     data: str = MEMORY
     synchronous: Synchronous = "normal"
     latency_ms: float = 0.0
+    production: bool = False
     mounts: tuple[MountSettings, ...] = field(default=())
 
     @property
@@ -83,7 +85,9 @@ class Settings:
         """Where this process runs: production on App Engine, else the emulator that is configured, else embedded."""
         if os.environ.get("GAE_ENV") == "standard":
             return "production"
-        return "emulator" if os.environ.get("DATASTORE_EMULATOR_HOST") else "embedded"
+        if os.environ.get("DATASTORE_EMULATOR_HOST"):
+            return "emulator"
+        return "production" if self.production else "embedded"
 
     @property
     def own_namespace(self) -> str:
@@ -103,7 +107,7 @@ class Settings:
         return self.root / self.data
 
 
-_NOT_IN_FILE = {"root", "source", "mounts", "latency_ms"}
+_NOT_IN_FILE = {"root", "source", "mounts", "latency_ms", "production"}
 _EXPECTED: dict[str, tuple[type, str]] = {
     "app": (str, 'a string "module:callable"'),
     "project": (str, "a string"),
@@ -135,6 +139,27 @@ def current() -> Settings:
     if _current is None:
         _current = load(find())
     return _current
+
+
+def in_force() -> Settings | None:
+    """Return the settings in force, or None where none were read or configured yet."""
+    return _current
+
+
+def beside(script: str) -> Settings:
+    """Return the settings in force; where there are none yet, put those of the gaeport.toml beside a script in force.
+
+    Args:
+        script: the script's path, as its `__file__` gives it; folders above it are searched too, and where there is
+            no gaeport.toml at all the script's folder is the root. $GAEPORT_CONFIG comes first.
+
+    Raises:
+        ConfigurationError: the file has an unknown key, a wrong type or an impossible value.
+    """
+    if _current is None:
+        folder = Path(script).absolute().parent
+        use(load(find(folder), root=folder))
+    return current()
 
 
 def use(settings: Settings) -> None:
@@ -188,17 +213,18 @@ def find(start: Path | None = None) -> Path | None:
     return None
 
 
-def load(path: Path | None) -> Settings:
+def load(path: Path | None, *, root: Path | None = None) -> Settings:
     """Read and check one gaeport.toml.
 
     Args:
-        path: the file, or None for the defaults with the working directory as root.
+        path: the file, or None for the defaults.
+        root: the root where there is no file; by default the working directory.
 
     Raises:
         ConfigurationError: the file is missing, is not TOML, or has a wrong key, type or value.
     """
     if path is None:
-        return parse({}, root=Path.cwd(), place="the environment")
+        return parse({}, root=root or Path.cwd(), place="the environment")
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
