@@ -77,14 +77,15 @@ def channel() -> "grpc.Channel":
     global _channel
     with _lock:
         if _channel is None:
-            from gaeport.datastore import channel as channels
+            # Not a module called channel: it would hide the public function of that name.
+            from gaeport.datastore.inprocess import InProcessChannel, metered
 
             config = settings.current()
             if config.environment == "embedded":
                 transport()
-                _channel = channels.InProcessChannel(transport())
+                _channel = InProcessChannel(transport())
             else:
-                _channel = channels.metered(_remote_channel(), config.latency_ms)
+                _channel = metered(_remote_channel(), config.latency_ms)
         return _channel
 
 

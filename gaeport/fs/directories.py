@@ -1,0 +1,321 @@
+"""Making, listing and removing directories.
+
+A directory's existence is an entity of its own, which every create in it updates identically: so a create and the
+removal of its directory cannot both succeed.
+"""
+
+import errno
+import stat
+from typing import TYPE_CHECKING, Any
+
+from gaeport.datastore import wire
+from gaeport.errors import DataLoss, file_error
+from gaeport.fs import disk
+from gaeport.fs.entries import (
+    METADATA,
+    ROOTS,
+    Entry,
+    constant,
+    decode,
+    delete,
+    encode,
+    entry_key,
+    guard_key,
+    insert,
+    new_entry,
+    new_id,
+    new_nonce,
+    time_key,
+    unescape,
+    update,
+)
+from gaeport.fs.inode import attempts
+from gaeport.fs.tree import Directory, Node
+from gaeport.fs.volume import Attributes, Path
+
+if TYPE_CHECKING:
+    from gaeport.fs.datastore import DatastoreVolume
+
+
+class Directories:
+    """The directories of one volume."""
+
+    def __init__(self, volume: "DatastoreVolume") -> None:
+        self._volume = volume
+        self._tree = volume.tree
+
+    @property
+    def root_place(self) -> tuple[str, str]:
+        """Parent's identity and name of the root's own Entry."""
+        return ROOTS, self._tree.name
+
+    # Listing
+
+    def scandir(self, path: Path) -> list[tuple[str, Attributes]]:
+        """Return the entries of a directory with their attributes."""
+        node = self._tree.resolve(path)
+        if not node.exists:
+            raise file_error(errno.ENOENT, "/".join(path))
+        if node.kind != "dir":
+            raise file_error(errno.ENOTDIR, "/".join(path))
+        directory = self._tree.entered(node)
+        rows = self._deployed_rows(directory)
+        if directory.id is not None:
+            self._stored_rows(directory.id, rows)
+            for inode in self._volume.pending_in(directory.id):
+                rows[inode.name] = inode.attributes()
+        return [(name, self._as_open(found)) for name, found in rows.items()]
+
+    def _deployed_rows(self, directory: Directory) -> dict[str, Attributes]:
+        rows = {}
+        if directory.lower is not None:
+            for name in disk.listdir(self._tree.deployed_path(directory.lower)):
+                lower = name if directory.lower == "." else f"{directory.lower}/{name}"
+                status = disk.lstat(self._tree.deployed_path(lower))
+                if status is not None:
+                    rows[name] = self._tree.deployed_attributes(lower, status)
+        return rows
+
+    def _stored_rows(self, identity: str, rows: dict[str, Attributes]) -> None:
+        children = self.children(identity)
+        times = self._times([str(entry.dir) for _, entry in children if entry.type == "dir"])
+        for name, entry in children:
+            if entry.type == "whiteout":
+                rows.pop(name, None)
+            else:
+                rows[name] = entry.attributes(self._tree.dev, times.get(str(entry.dir)))
+
+    def _times(self, identities: list[str]) -> dict[str, int]:
+        if not identities:
+            return {}
+        client = self._volume.connect()
+        times = {}
+        found = client.lookup([time_key(client, identity) for identity in identities])
+        for identity, row in zip(identities, found, strict=True):
+            stored = row.entity.properties["mtime"].integer_value if row is not None else None
+            latest = self._volume.times.latest(identity, stored)
+            if latest is not None:
+                times[identity] = latest
+        return times
+
+    def _as_open(self, found: Attributes) -> Attributes:
+        inode = self._volume.open_inode(found.ino)
+        return inode.attributes() if inode is not None and stat.S_ISREG(found.mode) else found
+
+    def children(self, identity: str) -> list[tuple[str, Entry]]:
+        """Return name and Entry of everything stored in a directory, whiteouts included; 300 a query."""
+        client = self._volume.connect()
+        query = wire.Query()
+        query.kind.add(name="Entry")
+        condition = query.filter.property_filter
+        condition.property.name, condition.op = "__key__", wire.HAS_ANCESTOR
+        condition.value.key_value.CopyFrom(client.key("Dir", identity))
+        found = client.query(query, mask=METADATA)
+        return [(unescape(row.entity.key.path[-1].name), decode(row)) for row in found]
+
+    # Making
+
+    def mkdir(self, path: Path, mode: int) -> None:
+        """Create a directory."""
+        identity = new_id()
+        entry = new_entry("dir", mode, dir=identity)
+        self.add(path, entry, [insert(constant(guard_key(self._volume.connect(), identity)))])
+
+    def add(self, path: Path, entry: Entry, more: list[Any] | None = None) -> None:
+        """Give a free name to something new.
+
+        Raises:
+            FileExistsError: the name is taken.
+        """
+        if not path:
+            raise file_error(errno.EEXIST, "")
+        entry = entry.after(new_nonce())
+        for _ in attempts("/".join(path)):
+            node = self._tree.resolve(path, follow=False)
+            if node.entry is not None and node.entry.ino == entry.ino:
+                break
+            if node.exists or self._volume.inode_of(node) is not None:
+                raise file_error(errno.EEXIST, "/".join(path))
+            if self._put(node, entry, more or []):
+                break
+
+    def copy_link(self, node: Node) -> None:
+        """Give a deployed symbolic link an Entry of its own."""
+        target = disk.readlink(self._tree.deployed_path(str(node.deployed)))
+        ino = self._tree.deployed_ino(str(node.deployed))
+        self._put(node, new_entry("link", 0o777, ino=ino, target=target), [])
+
+    def _put(self, node: Node, entry: Entry, more: list[Any]) -> bool:
+        assert node.parent is not None
+        parent = self.stored(path=node.path[:-1], directory=node.parent)
+        entity = encode(entry_key(self._volume.connect(), str(parent.id), node.name), entry)
+        mutation = insert(entity) if node.version is None else update(entity, node.version)
+        if self._volume.commit(lambda: [mutation, self._volume.guard(parent), *more]) is None:
+            self.restore(parent)
+            return False
+        self._volume.times.touch(str(parent.id))
+        return True
+
+    def stored(self, *, path: Path, directory: Directory | None) -> Directory:
+        """Return a directory that can hold entries, copying up deployed ones (their names only, not their files).
+
+        Args:
+            path: the directory's path, links resolved.
+            directory: what is known of it; None looks.
+        """
+        if directory is not None and directory.id is not None:
+            return directory
+        for _ in attempts("/".join(path)):
+            nodes = self._tree.resolve_all([path[: depth + 1] for depth in range(len(path))])
+            if not nodes:
+                return self._tree.root
+            for node in nodes:
+                if node.kind != "dir":
+                    raise file_error(errno.ENOENT if not node.exists else errno.ENOTDIR, "/".join(path))
+            made, mutations, first = self._copies(nodes)
+            if not mutations or self._volume.commit(lambda mutations=mutations: mutations) is not None:  # type: ignore[misc]
+                return made
+            self.restore(first)
+        raise AssertionError("attempts end by an error")
+
+    def _copies(self, nodes: list[Node]) -> tuple[Directory, list[Any], Directory]:
+        client = self._volume.connect()
+        parent = first = self._tree.root
+        mutations: list[Any] = []
+        for node in nodes:
+            directory = self._tree.entered(node)
+            if directory.id is None:
+                entry = self._deployed_entry(node)
+                if not mutations:
+                    first = parent
+                    mutations.append(self._volume.guard(parent))
+                mutations.append(insert(encode(entry_key(client, str(parent.id), node.name), entry)))
+                mutations.append(insert(constant(guard_key(client, str(entry.dir)))))
+                directory = Directory(entry.dir, entry.lower, entry.guards, entry.ino)
+            parent = directory
+        return parent, mutations, first
+
+    def _deployed_entry(self, node: Node) -> Entry:
+        found = self._tree.attributes(node)
+        return Entry(
+            "dir",
+            found.ino,
+            mode=stat.S_IMODE(found.mode),
+            uid=found.uid,
+            gid=found.gid,
+            atime=found.atime_ns,
+            mtime=found.mtime_ns,
+            ctime=found.ctime_ns,
+            dir=new_id(),
+            lower=node.deployed,
+        ).after(new_nonce())
+
+    def restore(self, directory: Directory) -> bool:
+        """Put back a directory whose removal somebody did not finish, and make a root that was never used.
+
+        Returns:
+            Whether the directory exists now.
+        """
+        client = self._volume.connect()
+        if client.lookup([guard_key(client, str(directory.id))])[0] is not None:
+            return True
+        if directory.id == self._tree.root.id:
+            return self._make_root()
+        where = self._tree.find(directory.ino)
+        if where is None:
+            return False
+        key, found = where
+        entry = decode(found)
+        if entry.dir != directory.id:
+            return False
+        self._put_back(directory, key, entry, found.version)
+        return True
+
+    def _put_back(self, directory: Directory, key: Any, entry: Entry, version: int) -> None:
+        """Give a directory its existence again. The fresh nonce makes the removal that took it fail; a conflict here
+        means that somebody else put it back or went on removing."""
+        client = self._volume.connect()
+        guards = [insert(constant(guard_key(client, str(directory.id), n))) for n in range(directory.guards)]
+        again = encode(key, entry.after(new_nonce()))
+        self._volume.commit(lambda: [update(again, version), *guards])
+
+    def _make_root(self) -> bool:
+        client = self._volume.connect()
+        node = self._tree.resolve(())
+        found = self._tree.attributes(node)
+        entry = new_entry(
+            "dir",
+            stat.S_IMODE(found.mode),
+            ino=self._tree.root.ino,
+            dir=self._tree.root.id,
+            lower=self._tree.root.lower,
+        )
+        key = entry_key(client, *self.root_place)
+        if node.entry is not None:
+            raise DataLoss(f"the root of mount {self._tree.name!r} has an Entry and no Dir")
+        guard = insert(constant(guard_key(client, str(self._tree.root.id))))
+        self._volume.commit(lambda: [insert(encode(key, entry)), guard])
+        return True
+
+    # Removing
+
+    def rmdir(self, path: Path) -> None:
+        """Remove an empty directory."""
+        if not path:
+            raise file_error(errno.EBUSY, "", "the root of a mount cannot be removed")
+        for _ in attempts("/".join(path)):
+            node = self._tree.resolve(path, follow=False, mask=())
+            if not node.exists:
+                raise file_error(errno.ENOENT, "/".join(path))
+            if node.kind != "dir":
+                raise file_error(errno.ENOTDIR, "/".join(path))
+            if node.entry is None:
+                self.stored(path=node.path, directory=None)
+                continue
+            hidden = self.close(node)
+            if hidden is not None and self._remove(node, hidden):
+                self._volume.times.touch(str(node.parent.id if node.parent else ""))
+                return
+
+    def close(self, node: Node) -> list[Any] | None:
+        """Take a directory's existence away and make sure that it is empty; first half of its removal.
+
+        Returns:
+            The mutations that remove what an empty directory may still hold; None after a conflict. `node` then
+            stands for the closed directory.
+
+        Raises:
+            OSError: ENOTEMPTY; the directory was put back.
+        """
+        assert node.entry is not None
+        client = self._volume.connect()
+        directory = self._tree.entered(node)
+        identity = str(directory.id)
+        if self._volume.pending_in(identity):
+            raise file_error(errno.ENOTEMPTY, "/".join(node.path))
+        key = entry_key(client, str(node.parent.id if node.parent else ROOTS), node.name)
+        closed = node.entry.after(new_nonce())
+        guards = [delete(guard_key(client, identity, number)) for number in range(directory.guards)]
+        results = self._volume.commit(lambda: [update(encode(key, closed), node.version), *guards])
+        if results is None:
+            return None
+        node.entry, node.version = closed, results[0].version
+        children = self.children(identity)
+        whiteouts = {name for name, entry in children if entry.type == "whiteout"}
+        visible = set(self._deployed_rows(directory)) - whiteouts
+        if visible or len(children) > len(whiteouts):
+            self._put_back(directory, key, closed, results[0].version)
+            raise file_error(errno.ENOTEMPTY, "/".join(node.path))
+        left = [delete(entry_key(client, identity, name)) for name in whiteouts]
+        return [*left, delete(time_key(client, identity))]
+
+    def _remove(self, node: Node, hidden: list[Any]) -> bool:
+        assert node.parent is not None
+        key = entry_key(self._volume.connect(), str(node.parent.id), node.name)
+        if self._volume.commit(lambda: [self._volume.vacate(node, key), *hidden]) is None:
+            after = self._tree.resolve(node.path, follow=False)
+            if after.entry is not None and node.entry is not None and after.entry.ino == node.entry.ino:
+                return False
+        if node.entry is not None:
+            self._volume.times.forget(str(node.entry.dir))
+        return True

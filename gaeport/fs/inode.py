@@ -1,0 +1,356 @@
+"""An open file as this process knows it: one object for all its handles, and the commit that publishes changes.
+
+A handle keeps to its file: it commits only where the file with its inode number is now, renamed or not, and nowhere
+once that is gone.
+"""
+
+import errno
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gaeport.datastore.client import backoff
+from gaeport.errors import (
+    Aborted,
+    AlreadyExists,
+    Cancelled,
+    DatastoreError,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    NotFound,
+    Unavailable,
+    file_error,
+)
+from gaeport.fs.content import Changes, View
+from gaeport.fs.entries import (
+    Entry,
+    constant,
+    decode,
+    encode,
+    entry_key,
+    guard_key,
+    insert,
+    new_nonce,
+    unescape,
+    update,
+)
+from gaeport.fs.storage import SPILL, Settled, Upload
+from gaeport.fs.tree import Directory
+from gaeport.fs.volume import Attributes, Path
+
+if TYPE_CHECKING:
+    from gaeport.fs.datastore import DatastoreVolume
+
+CONFLICTS = (Aborted, AlreadyExists, FailedPrecondition, NotFound)  # nothing was written
+UNCERTAIN = (Unavailable, DeadlineExceeded, Internal, Cancelled)  # may have been written
+T = TypeVar("T")
+PATIENCE = 120.0  # seconds of conflicts before an operation gives up; appends under load take their turn
+
+
+def attempts(path: str) -> Iterator[int]:
+    """Yield 0, 1, 2 … with a jittered wait between, until PATIENCE is over.
+
+    Raises:
+        OSError: EAGAIN then.
+    """
+    end = time.monotonic() + PATIENCE
+    count = 0
+    while time.monotonic() < end:
+        yield count
+        backoff(min(count, 4))
+        count += 1
+    raise file_error(errno.EAGAIN, path, f"others changed it without pause for {PATIENCE:.0f} seconds")
+
+
+def guarded(call: Callable[[], T], path: str) -> T:
+    """Run a call; what a store refuses becomes the OSError that a failing disk gives.
+
+    Raises:
+        OSError: with `path`; EIO for errors of the store, ENOSPC for an exhausted quota, EACCES for missing rights.
+    """
+    try:
+        return call()
+    except DatastoreError as error:
+        number = {"RESOURCE_EXHAUSTED": errno.ENOSPC, "PERMISSION_DENIED": errno.EACCES}.get(error.code, errno.EIO)
+        raise file_error(number, path, str(error)) from error
+    except OSError as error:
+        if error.filename is None:
+            error.filename = path
+        raise
+
+
+class Inode:
+    """A file that is open, or was changed and not committed yet.
+
+    Attributes:
+        lock: held while content or place are read or changed; makes one commit of what several threads wrote.
+        ino: its inode number.
+        parent: the directory of its name, `name`.
+        entry: as last read or committed; None while the file exists only in this process, or only as deployed.
+        version: the version of what stands under its key: the entry, or a whiteout; None where the key is free.
+        view: the content as this process sees it.
+        changes: what was done to it since `entry`.
+        linked: whether a name leads to it; what is written after the last name went is dropped.
+        created: whether it is to be committed even without a change, since opening created it.
+        handles: how many are open.
+    """
+
+    def __init__(self, volume: "DatastoreVolume", parent: Directory, name: str, ino: int, view: View) -> None:
+        self._volume = volume
+        self.lock = threading.RLock()
+        self.ino = ino
+        self.parent = parent
+        self.name = name
+        self.entry: Entry | None = None
+        self.version: int | None = None
+        self.view = view
+        self.changes = Changes()
+        self.linked = True
+        self.created = False
+        self.handles = 0
+        self.path_above: Path = ()  # a deployed file's directory, to be copied up before the first commit
+        self.fresh: Entry = Entry("file", ino)  # what a first commit makes of it: mode and owner
+        self._modified: int | None = None
+        self._upload: Upload | None = None
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there is something to commit."""
+        return self.created or bool(self.changes)
+
+    @property
+    def path(self) -> str:
+        """Its name, for messages."""
+        return self.name
+
+    def attributes(self) -> Attributes:
+        """Return what fstat tells, changes included."""
+        with self.lock:
+            entry = self.entry or self.fresh
+            if self.dirty:
+                entry = replace(entry, size=self.view.size, mtime=self._modified or entry.mtime)
+            found = entry.attributes(self._volume.tree.dev)
+            return found if self.linked else replace(found, nlink=0)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`."""
+        with self.lock:
+            load = self._volume.storage.load
+            return guarded(lambda: self.view.read(offset, length, load), self.path)
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Put data at `offset`."""
+        with self.lock:
+            self.changes.on_write(min(offset, self.view.size), offset + len(data))
+            self.view.write(offset, data)
+            self._written()
+
+    def append(self, data: bytes | memoryview) -> int:
+        """Put data at the end; returns the new end."""
+        with self.lock:
+            self.changes.on_append(self.view.size)
+            self.view.write(self.view.size, data)
+            self._written()
+            return self.view.size
+
+    def truncate(self, size: int) -> None:
+        """Cut or extend to `size` bytes."""
+        with self.lock:
+            self.changes.on_truncate(size, self.view.size)
+            self.view.truncate(size)
+            self._modified = time.time_ns()
+
+    def _written(self) -> None:
+        self._modified = time.time_ns()
+        if self.view.pieces[-1].length >= SPILL:
+            spill = self._volume.storage.spill
+            guarded(lambda: spill(self.view, self.ino, self._current_upload), self.path)
+
+    def _current_upload(self) -> Upload:
+        if self._upload is None:
+            self._upload = Upload(self._volume.connect)
+        return self._upload
+
+    def refresh(self, entry: Entry, version: int) -> None:
+        """Take over what was read just now, unless changes wait here."""
+        with self.lock:
+            if not self.dirty and (self.version is None or version > self.version):
+                self.entry, self.version, self.view = entry, version, entry.view()
+
+    def revert(self) -> None:
+        """Drop the changes."""
+        with self.lock:
+            self.changes, self.created, self._modified = Changes(), False, None
+            if self.entry is not None:
+                self.view = self.entry.view()
+
+    def commit(self) -> None:
+        """Publish the changes; does nothing where there are none, or where no name leads here any more.
+
+        Raises:
+            OSError: EIO when the store refuses, ENOENT when the directory is gone; the changes stay.
+        """
+        with self.lock:
+            if not self.dirty:
+                return
+            if not self.linked:
+                self.changes, self.created = Changes(), False
+                return
+            guarded(self._commit, self.path)
+
+    def insert_exclusively(self) -> None:
+        """Create the file, empty, at once.
+
+        Raises:
+            FileExistsError: somebody else was first.
+        """
+        nonce = new_nonce()
+        entry = self.fresh.after(nonce)
+        for _ in attempts(self.path):
+            try:
+                results = self._volume.connect().commit(self._mutations(entry, Settled(self.view, b"", b"")))
+            except (*CONFLICTS, *UNCERTAIN):
+                if self._inserted(nonce):
+                    break
+            else:
+                self._committed(entry, results[0].version, self.view)
+                break
+
+    def _inserted(self, nonce: bytes) -> bool:
+        client = self._volume.connect()
+        found = client.lookup([entry_key(client, str(self.parent.id), self.name)])[0]
+        entry = decode(found) if found is not None else None
+        if found is not None and entry is not None and entry.type != "whiteout":
+            if not entry.did(nonce):
+                raise file_error(errno.EEXIST, self.path)
+            self._committed(entry, found.version, self.view)
+            return True
+        self.version = found.version if found is not None else None
+        if found is None and not self._volume.restore(self.parent):
+            raise file_error(errno.ENOENT, self.path, "its directory was removed")
+        return False
+
+    def set(self, fields: dict[str, Any]) -> None:
+        """Take over attributes that were set by path: mode, uid, gid, atime, mtime."""
+        with self.lock:
+            if self.entry is not None:
+                self.entry = replace(self.entry, **fields)
+            else:
+                self.fresh = replace(self.fresh, **fields)
+            if "mtime" in fields:
+                self._modified = fields["mtime"]
+
+    def moved(self, parent: Directory, name: str, entry: Entry, version: int) -> None:
+        """The file got another name by a rename of this process."""
+        with self.lock:
+            if not self.dirty:
+                self.view = entry.view()
+            self.parent, self.name, self.entry, self.version = parent, name, entry, version
+
+    def _commit(self) -> None:
+        if self.parent.id is None:
+            self.parent = self._volume.stored_parent(self)
+        nonce = new_nonce()
+        view = self.view
+        for _ in attempts(self.path):
+            settled = self._settle(view)
+            entry = self._next_entry(nonce, view, settled)
+            try:
+                version = self._volume.connect().commit(self._mutations(entry, settled))[0].version
+            except (*CONFLICTS, *UNCERTAIN):
+                newest = self._relocate(nonce)
+            else:
+                self._committed(entry, version, settled.view)
+                return
+            if not self.linked:
+                return
+            if newest is not None and newest.did(nonce):
+                self._committed(newest, self.version or 0, settled.view)
+                return
+            view = self.changes.replay(self.view, newest.view()) if newest is not None else view
+
+    def _settle(self, view: View) -> Settled:
+        appending = self.changes.appended is not None and not self.changes.written and not self.changes.replaced
+        return self._volume.storage.settle(view, self.ino, self._current_upload, appending=appending)
+
+    def _next_entry(self, nonce: bytes, view: View, settled: Settled) -> Entry:
+        now = time.time_ns()
+        return (self.entry or self.fresh).after(
+            nonce,
+            ino=self.ino,
+            size=view.size,
+            mtime=self._modified or now,
+            ctime=now,
+            extents=settled.extents,
+            inline=settled.inline,
+        )
+
+    def _mutations(self, entry: Entry, settled: Settled) -> list[Any]:
+        client = self._volume.connect()
+        entity = encode(entry_key(client, str(self.parent.id), self.name), entry)
+        mutations = [insert(entity)] if self.version is None else [update(entity, self.version)]
+        if self.entry is None:
+            number = random.randrange(self.parent.guards)
+            mutations.append(update(constant(guard_key(client, str(self.parent.id), number))))
+        mutations += settled.mutations
+        needed = entry.sources()
+        unused = (self.entry.sources() if self.entry is not None else set()) - needed
+        if self._upload is not None:
+            mutations.append(self._upload.finish())
+            unused |= set(self._upload.written) - needed
+        return mutations + self._volume.storage.drop(unused)
+
+    def _relocate(self, nonce: bytes) -> Entry | None:
+        """Look where the file is now; returns its newest entry, None where its name is still free."""
+        if self._upload is not None and self._upload.lost():
+            raise file_error(errno.EIO, self.path, "what was written waited so long that it was collected as garbage")
+        client = self._volume.connect()
+        found = client.lookup([entry_key(client, str(self.parent.id), self.name)])[0]
+        entry = decode(found) if found is not None else None
+        if found is not None and entry is not None and (entry.ino == self.ino or entry.did(nonce)):
+            self.entry, self.version = entry, found.version
+            return entry
+        if self.entry is not None:
+            return self._follow()
+        return self._adopt(entry, found.version if found is not None else None)
+
+    def _follow(self) -> Entry | None:
+        """The name holds another file: find where this one went."""
+        moved = self._volume.tree.find(self.ino)
+        if moved is None:
+            self._gone()
+            return None
+        key, found = moved
+        entry = decode(found)
+        self.entry, self.version = entry, found.version
+        self.name = unescape(key.path[-1].name)
+        self.parent = replace(self.parent, id=key.path[0].name)
+        return entry
+
+    def _adopt(self, entry: Entry | None, version: int | None) -> Entry | None:
+        """Somebody else made a file of this name first: it is the one that is open here, as on a disk."""
+        if entry is None or entry.type == "whiteout":
+            self.version = version
+            if entry is None and not self._volume.restore(self.parent):
+                raise file_error(errno.ENOENT, self.path, "its directory was removed")
+            return None
+        if entry.type == "dir":
+            raise file_error(errno.EISDIR, self.path)
+        self._volume.adopt(self, entry.ino)
+        self.entry, self.version = entry, version
+        return entry
+
+    def _gone(self) -> None:
+        self.linked = False
+        self.changes, self.created = Changes(), False
+
+    def _committed(self, entry: Entry, version: int, view: View) -> None:
+        is_new = self.entry is None
+        self.entry, self.version, self.view = entry, version, view
+        self.changes, self.created, self._modified, self._upload = Changes(), False, None, None
+        if is_new:
+            self._volume.named(self)

@@ -1,0 +1,115 @@
+"""Moving files and directories: one commit, whatever is inside."""
+
+import errno
+import time
+from typing import TYPE_CHECKING, Any
+
+from gaeport.errors import file_error
+from gaeport.fs.entries import Entry, encode, entry_key, insert, new_nonce, update
+from gaeport.fs.inode import attempts
+from gaeport.fs.tree import Node
+from gaeport.fs.volume import Path
+
+if TYPE_CHECKING:
+    from gaeport.fs.datastore import DatastoreVolume
+
+
+class Renames:
+    """The moves within one volume."""
+
+    def __init__(self, volume: "DatastoreVolume") -> None:
+        self._volume = volume
+        self._tree = volume.tree
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Move `source` to `target`, replacing a file or an empty directory there (os.replace)."""
+        if not source or not target:
+            raise file_error(errno.EBUSY, "/".join(source or target), "the root of a mount cannot be moved")
+        nonce = new_nonce()
+        for _ in attempts("/".join(source)):
+            old, new = self._tree.resolve_all([source, target], follow=False, mask=())
+            if new.entry is not None and new.entry.did(nonce):
+                return
+            if self._prepare(old, new) and (_same(old, new) or self._move(old, new, nonce)):
+                return
+
+    def _prepare(self, old: Node, new: Node) -> bool:
+        """Check what Linux checks; bring what exists only here or as deployed into the store. False: look again."""
+        volume = self._volume
+        waiting = volume.inode_of(old) if not old.exists else None
+        if waiting is not None:
+            waiting.commit()
+            return False
+        if not old.exists:
+            raise file_error(errno.ENOENT, "/".join(old.path))
+        self._check(old, new)
+        if old.entry is None:
+            return volume.copy_up(old, volume.inode_of(old))
+        if new.entry is None and new.kind == "dir":
+            return volume.copy_up(new, None)
+        return True
+
+    def _check(self, old: Node, new: Node) -> None:
+        name = "/".join(new.path)
+        if old.kind == "dir" and new.path[: len(old.path)] == old.path and new.path != old.path:
+            raise file_error(errno.EINVAL, name)
+        if old.entry is not None and any(entry.ino == old.entry.ino for _, _, entry, _ in new.chain):
+            raise file_error(errno.EINVAL, name)
+        if old.path[: len(new.path)] == new.path and new.path != old.path:
+            raise file_error(errno.ENOTEMPTY, name)
+        if new.exists and new.kind == "dir" and old.kind != "dir":
+            raise file_error(errno.EISDIR, name)
+        if new.exists and new.kind != "dir" and old.kind == "dir":
+            raise file_error(errno.ENOTDIR, name)
+
+    def _move(self, old: Node, new: Node, nonce: bytes) -> bool:
+        assert old.entry is not None
+        assert new.parent is not None
+        volume = self._volume
+        new.parent = volume.stored_directory(new.path[:-1], new.parent)
+        replaced = new.entry
+        hidden = volume.close_directory(new) if new.kind == "dir" else []
+        if hidden is None:
+            return False
+        entry = old.entry.after(nonce, ctime=time.time_ns())
+        results = volume.commit(lambda: [*self._mutations(old, new, entry), *hidden])
+        if results is None:
+            volume.restore(new.parent)
+            return False
+        self._moved(old, new, entry, results[0].version, replaced)
+        return True
+
+    def _mutations(self, old: Node, new: Node, entry: Entry) -> list[Any]:
+        assert old.parent is not None
+        assert new.parent is not None
+        volume, client = self._volume, self._volume.connect()
+        entity = encode(entry_key(client, str(new.parent.id), new.name), entry)
+        mutations = [insert(entity) if new.version is None else update(entity, new.version)]
+        mutations.append(volume.vacate(old, entry_key(client, str(old.parent.id), old.name)))
+        if new.entry is None:
+            mutations.append(volume.guard(new.parent))
+        else:
+            mutations += volume.storage.drop(new.entry.sources())
+        if entry.type == "dir" and old.parent.id != new.parent.id:
+            # Without these, "mv a b/a" beside "mv b a/b" both win and leave a cycle.
+            for parent, name, above, version in new.chain:
+                mutations.append(update(encode(entry_key(client, parent, name), above), version))
+        return mutations
+
+    def _moved(self, old: Node, new: Node, entry: Entry, version: int, replaced: Entry | None) -> None:
+        assert old.parent is not None
+        assert new.parent is not None
+        volume = self._volume
+        over = volume.open_inode(replaced.ino) if replaced is not None else volume.inode_of(new)
+        if over is not None and over.ino != entry.ino:
+            volume.unlinked(over)
+        inode = volume.open_inode(entry.ino)
+        if inode is not None:
+            inode.moved(new.parent, new.name, entry, version)
+        for directory in {old.parent.id, new.parent.id}:
+            volume.times.touch(str(directory))
+
+
+def _same(old: Node, new: Node) -> bool:
+    """Two names of one file: Linux then does nothing."""
+    return old.entry is not None and new.entry is not None and old.entry.ino == new.entry.ino

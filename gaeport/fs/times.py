@@ -1,0 +1,106 @@
+"""Directories' modification times: exact within the process, written to the store a little later, never dropped.
+
+Each create or removal in a directory changes its time; writing one entity each time would make it the bottleneck of
+the directory. So changes are collected and flushed before a response ends and within a second.
+"""
+
+import threading
+import time
+from typing import Any
+
+from gaeport.datastore.client import backoff
+from gaeport.errors import (
+    Aborted,
+    AlreadyExists,
+    DatastoreError,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    NotFound,
+    Unavailable,
+)
+from gaeport.fs.entries import insert, record, time_key, update
+from gaeport.fs.storage import Connect
+
+FLUSH_AFTER = 1.0  # seconds
+_ATTEMPTS = 8
+_AGAIN = (Aborted, AlreadyExists, FailedPrecondition, NotFound, Unavailable, DeadlineExceeded, Internal)
+
+
+class DirectoryTimes:
+    """The times that wait to be written."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._pending: dict[str, int] = {}
+        self._timer: threading.Timer | None = None
+
+    def touch(self, directory: str) -> None:
+        """Note that a directory changed now."""
+        with self._lock:
+            self._pending[directory] = max(time.time_ns(), self._pending.get(directory, 0) + 1000)
+            if self._timer is None:
+                self._timer = threading.Timer(FLUSH_AFTER, self._flush_later)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def latest(self, directory: str, stored: int | None) -> int | None:
+        """Return the time that stat shows: the pending one if it is newer."""
+        pending = self._pending.get(directory)
+        return stored if pending is None else max(pending, stored or 0)
+
+    def forget(self, directory: str) -> None:
+        """Drop what waits for a directory that was removed, or whose time was set."""
+        with self._lock:
+            self._pending.pop(directory, None)
+
+    def flush(self) -> None:
+        """Write what waits: one Lookup and one Commit for any number of directories, more only under contention.
+
+        Raises:
+            DatastoreError: the store refused; what was not written waits for the next flush.
+        """
+        with self._lock:
+            waiting, timer = dict(self._pending), self._timer
+            self._timer = None
+        if timer is not None:
+            timer.cancel()
+        for start in range(0, len(waiting), 200):
+            self._write(dict(list(waiting.items())[start : start + 200]))
+
+    def _flush_later(self) -> None:
+        try:
+            self.flush()
+        except DatastoreError:
+            with self._lock:
+                retry = list(self._pending)
+            for directory in retry[:1]:
+                self.touch(directory)  # starts the timer again; the times wait on
+
+    def _write(self, waiting: dict[str, int]) -> None:
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._connect().commit(self._mutations(waiting))
+            except _AGAIN:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                backoff(attempt)
+            else:
+                break
+        with self._lock:
+            for directory, moment in waiting.items():
+                if self._pending.get(directory) == moment:
+                    del self._pending[directory]
+
+    def _mutations(self, waiting: dict[str, int]) -> list[Any]:
+        client = self._connect()
+        keys = [time_key(client, directory) for directory in waiting]
+        mutations = []
+        for key, moment, found in zip(keys, waiting.values(), client.lookup(keys), strict=True):
+            if found is None:
+                mutations.append(insert(record(key, mtime=moment)))
+            else:
+                stored = found.entity.properties["mtime"].integer_value
+                mutations.append(update(record(key, mtime=max(moment, stored + 1000)), found.version))
+        return mutations
