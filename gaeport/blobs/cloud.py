@@ -1,0 +1,275 @@
+"""Blobs as objects in a Cloud Storage bucket, or in a server that STORAGE_EMULATOR_HOST names."""
+
+import errno
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gaeport import meter, settings
+from gaeport.errors import file_error
+
+if TYPE_CHECKING:
+    from google.cloud import storage
+
+CHUNK = 8 * 1024 * 1024  # bytes sent at a time; a multiple of the 256 KiB that resumable uploads demand
+_PIECE = 1024 * 1024  # bytes handed on at a time, so that a large write() is not buffered whole
+TIMEOUT = 60.0  # seconds one request may take
+RETRY_SECONDS = 90.0  # how long a request is repeated after errors that a repeat can cure
+_WRITER = "gaeport-writer"  # metadata by which a writer knows its own object again
+
+# What the HTTP status of a refusal means to someone who writes files ("Cloud Storage: status codes").
+_ERRNO_BY_STATUS = {
+    401: errno.EACCES,
+    403: errno.EACCES,
+    404: errno.ENOENT,
+    412: errno.EEXIST,
+    413: errno.EFBIG,
+    507: errno.ENOSPC,
+}
+
+
+class CloudStore:
+    """Keeps each blob in an object of its own, which is never overwritten."""
+
+    def __init__(self, bucket: str, prefix: str = "") -> None:
+        """Name the bucket; nothing is asked of it yet.
+
+        Args:
+            bucket: the bucket's name.
+            prefix: put before every name, such as "shop/".
+        """
+        self._bucket = bucket
+        self._prefix = prefix
+
+    def create(self, name: str) -> "CloudWriter":
+        """Start a new blob."""
+        return CloudWriter(self, name)
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`; fewer only where the blob ends.
+
+        Raises:
+            FileNotFoundError: there is no such blob.
+            OSError: EACCES without permission, EIO when the store does not answer.
+        """
+        if length <= 0:
+            if not self.exists(name):
+                raise file_error(errno.ENOENT, name, "the content is gone from the blob store")
+            return b""
+        with translated(name), counted("ReadBlob", storage__class_b=1):
+            from google.api_core.exceptions import RequestRangeNotSatisfiable
+
+            try:
+                return bytes(
+                    self.object(name).download_as_bytes(
+                        start=offset,
+                        end=offset + length - 1,
+                        raw_download=True,
+                        checksum=None,  # a checksum covers the whole object, not a range
+                        timeout=TIMEOUT,
+                        retry=retry(),
+                    )
+                )
+            except RequestRangeNotSatisfiable:  # at or past the end
+                return b""
+
+    def delete(self, name: str) -> None:
+        """Remove a blob; a missing one is no error. Raises OSError when the store refuses."""
+        try:
+            with translated(name), counted("DeleteBlob"):
+                self.object(name).delete(timeout=TIMEOUT, retry=retry())
+        except FileNotFoundError:
+            pass
+
+    def exists(self, name: str) -> bool:
+        """Tell whether the blob is there, whole. Raises OSError when the store refuses."""
+        with translated(name), counted("StatBlob", storage__class_b=1):
+            return bool(self.object(name).exists(timeout=TIMEOUT, retry=retry()))
+
+    def object(self, name: str) -> "storage.Blob":
+        """Return the object of a blob."""
+        return client().bucket(self._bucket).blob(self._prefix + name)
+
+
+class CloudWriter:
+    """A blob being written: one request if it fits a chunk, else a resumable upload, chunk by chunk."""
+
+    def __init__(self, store: CloudStore, name: str) -> None:
+        self._store = store
+        self._name = name
+        self._nonce = secrets.token_hex(16)
+        self._waiting: bytearray | None = bytearray()
+        self._upload: Any = None
+        self._seconds = 0.0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append data. Raises OSError (EIO, EACCES) when the store refuses; then the blob is lost, not half there."""
+        if self._waiting is None:
+            raise ValueError(f"blob {self._name!r} is closed")
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), _PIECE):
+            self._waiting += view[start : start + _PIECE]
+            if len(self._waiting) > CHUNK:  # not >=: the last chunk must not be empty
+                self._send_chunk(self._waiting)
+
+    def close(self) -> None:
+        """Make the blob readable, whole. Raises FileExistsError when the name is taken, OSError when refused."""
+        if self._waiting is None:
+            return
+        start = time.perf_counter()
+        try:
+            with translated(self._name, missing=errno.EIO):
+                self._finish(self._waiting)
+        except FileExistsError:
+            # The answer to a first try may have been lost, and its repeat refused because of it.
+            if not self._is_ours():
+                raise
+        finally:
+            self.abort()
+            meter.record("WriteBlob", self._seconds + time.perf_counter() - start, storage__class_a=1)
+
+    def abort(self) -> None:
+        """Give the blob up and leave nothing of it. Never raises."""
+        upload, self._upload, self._waiting = self._upload, None, None
+        if upload is None:
+            return
+        try:
+            with translated(self._name):
+                upload.terminate()
+        except OSError:
+            pass  # an upload without an end is dropped by Cloud Storage after a week, and is never readable
+
+    def _send_chunk(self, waiting: bytearray) -> None:
+        start = time.perf_counter()
+        try:
+            with translated(self._name, missing=errno.EIO):
+                if self._upload is None:
+                    self._upload = self._target().open("wb", chunk_size=CHUNK, **_conditions())
+                with memoryview(waiting) as view:
+                    self._upload.write(view[:CHUNK])
+        except OSError:
+            self.abort()
+            raise
+        del waiting[:CHUNK]
+        self._seconds += time.perf_counter() - start
+
+    def _finish(self, waiting: bytearray) -> None:
+        if self._upload is None:
+            self._target().upload_from_string(bytes(waiting), "application/octet-stream", **_conditions())
+            return
+        self._upload.write(waiting)
+        self._upload.close()
+        self._upload = None
+
+    def _target(self) -> "storage.Blob":
+        target = self._store.object(self._name)
+        target.metadata = {_WRITER: self._nonce}
+        return target
+
+    def _is_ours(self) -> bool:
+        with translated(self._name), counted("StatBlob", storage__class_b=1):
+            found = self._store.object(self._name)
+            found.reload(timeout=TIMEOUT, retry=retry())
+            return bool((found.metadata or {}).get(_WRITER) == self._nonce)
+
+
+def _conditions() -> dict[str, Any]:
+    return {"if_generation_match": 0, "timeout": TIMEOUT, "retry": retry(), "checksum": "crc32c"}
+
+
+def retry() -> Any:
+    """Return how requests are repeated: every one that gaeport sends is safe to repeat."""
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
+
+
+@contextmanager
+def counted(call: str, **units: int) -> Iterator[None]:
+    """Count what the block does as one call, refused ones included."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        meter.record(call, time.perf_counter() - start, **units)
+
+
+@contextmanager
+def translated(name: str, *, missing: int = errno.ENOENT) -> Iterator[None]:
+    """Turn what the client library raises into the OSError that fits.
+
+    Args:
+        name: the blob's name, for the error.
+        missing: the errno of a 404: while writing it is the bucket that is missing.
+    """
+    try:
+        yield
+    except OSError as error:  # requests' own errors are OSErrors without an errno
+        if error.errno in _ERRNO_BY_STATUS.values():
+            raise
+        raise file_error(errno.EIO, name, str(error)) from error
+    except Exception as error:
+        number = _errno_of(error)
+        if number is None:
+            raise
+        raise file_error(missing if number == errno.ENOENT else number, name, str(error)) from error
+
+
+def _errno_of(error: Exception) -> int | None:
+    """Return the errno for an error of the client library; None for one that is not its."""
+    from http.client import HTTPException
+
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+    from urllib3.exceptions import HTTPError
+
+    if isinstance(error, GoogleAuthError):
+        return errno.EACCES
+    if isinstance(error, InvalidResponse):
+        return _ERRNO_BY_STATUS.get(error.response.status_code, errno.EIO)
+    if isinstance(error, GoogleAPIError | DataCorruption | HTTPError | HTTPException):
+        return _ERRNO_BY_STATUS.get(getattr(error, "code", None) or 0, errno.EIO)
+    return None
+
+
+_lock = threading.Lock()
+_client: "storage.Client | None" = None
+
+
+def client() -> "storage.Client":
+    """Return this process's Cloud Storage client, made when first used and again after a fork or new settings."""
+    global _client
+    with _lock:
+        if _client is None:
+            from google.auth.credentials import AnonymousCredentials
+            from google.cloud import storage
+
+            # Anonymous with an emulator: nobody's credentials may reach it, and none are needed.
+            anonymous = os.environ.get("STORAGE_EMULATOR_HOST")
+            credentials = AnonymousCredentials() if anonymous else None  # type: ignore[no-untyped-call]
+            _client = storage.Client(project=settings.current().project, credentials=credentials)
+        return _client
+
+
+def reset() -> None:
+    """Drop the client; the next use makes it anew."""
+    global _client
+    with _lock:
+        if _client is not None:
+            _client.close()
+        _client = None
+
+
+def _forget_in_child() -> None:
+    global _client, _lock
+    _lock = threading.Lock()  # another thread of the parent may have held the old one
+    _client = None  # not closed: its connections are the parent's
+
+
+settings.on_change(reset)
+os.register_at_fork(after_in_child=_forget_in_child)
