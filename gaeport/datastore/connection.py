@@ -92,9 +92,8 @@ def channel() -> "grpc.Channel":
 def _remote_channel() -> "grpc.Channel":
     import grpc
 
-    host = os.environ.get("DATASTORE_EMULATOR_HOST")
-    if host and settings.current().environment == "emulator":
-        return grpc.insecure_channel(host.removeprefix("http://"), options=_OPTIONS)
+    if settings.current().environment == "emulator":
+        return grpc.insecure_channel(host(), options=_OPTIONS)
     import google.auth
     import google.auth.transport.grpc
     import google.auth.transport.requests
@@ -102,6 +101,13 @@ def _remote_channel() -> "grpc.Channel":
     credentials, _ = google.auth.default(scopes=_SCOPES)
     request = google.auth.transport.requests.Request()
     return google.auth.transport.grpc.secure_authorized_channel(credentials, request, _ENDPOINT, options=_OPTIONS)
+
+
+def host() -> str:
+    """Return "host:port" of the server that `channel()` reaches; production's own where there is none to name."""
+    if settings.current().environment == "emulator":
+        return os.environ["DATASTORE_EMULATOR_HOST"].removeprefix("http://")
+    return _ENDPOINT
 
 
 def ndb_client() -> "ndb.Client":

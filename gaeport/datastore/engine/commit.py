@@ -1,0 +1,313 @@
+"""Commit: what mutations ask for, checked, and what they change in the file."""
+
+import secrets
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from gaeport.datastore import limits, values, wire
+from gaeport.datastore.engine import history, rows
+from gaeport.datastore.engine.names import BY_KIND, Names
+from gaeport.datastore.engine.transactions import Transaction
+from gaeport.datastore.engine.transforms import apply_transforms
+from gaeport.datastore.keys import describe, encode_key, encode_parent, partition_bytes
+from gaeport.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+
+# Operations that may not follow another on one entity in one commit; source: CommitRequest, RPC reference.
+_FORBIDDEN_AFTER = {"insert": {"insert", "update", "upsert"}, "update": {"delete"}}
+_MAX_ID = 1 << 52  # below 2**53, so that JavaScript and JSON keep it exact
+
+
+@dataclass(slots=True)
+class Change:
+    """One mutation, read and checked.
+
+    Attributes:
+        operation: insert, update, upsert or delete.
+        key: the stored key.
+        entity: the message (its key complete), None for a delete.
+        data: the entity serialized; None when it depends on what is stored.
+        mutation: the message, for conditions, mask and transforms.
+        allocated: whether the id was chosen here.
+    """
+
+    operation: str
+    key: bytes
+    entity: Any
+    data: bytes | None
+    mutation: Any
+    allocated: bool = False
+
+
+@dataclass(slots=True)
+class State:
+    """An entity in the course of a commit: the row before, and the data after (None: no entity)."""
+
+    before: rows.Row | None
+    data: bytes | None
+    transformed: Any = None
+
+
+def prepare(request: Any) -> list[Change]:
+    """Read and check the mutations of a request, as far as that needs nothing stored.
+
+    Raises:
+        InvalidArgument: a mutation breaks a rule or a limit.
+    """
+    limits.check_commit_size(request.ByteSize())
+    changes = [_prepared(mutation, request) for mutation in request.mutations]
+    _check_order(changes, alone=request.mode == wire.NON_TRANSACTIONAL)
+    return changes
+
+
+def _prepared(mutation: Any, request: Any) -> Change:
+    operation = mutation.WhichOneof("operation")
+    if operation is None:
+        raise InvalidArgument("a mutation has no operation")
+    _check_condition(mutation, operation)
+    project, database = request.project_id, request.database_id
+    if operation == "delete":
+        return Change(operation, encode_key(mutation.delete, project, database), None, None, mutation)
+    entity = getattr(mutation, operation)
+    allocated = operation != "update" and complete_id(entity.key)
+    key = encode_key(entity.key, project, database)
+    if not entity.key.partition_id.project_id:
+        entity.key.partition_id.project_id = project
+    name = describe(entity.key)
+    limits.check_properties(entity, name)
+    data = None
+    if not mutation.HasField("property_mask") and not mutation.property_transforms:
+        data = entity.SerializeToString(deterministic=True)
+        limits.check_entity_size(len(data), name)
+    return Change(operation, key, entity, data, mutation, allocated)
+
+
+def complete_id(key: Any) -> bool:
+    """Give a key whose last element has neither id nor name a random id; return whether it needed one.
+
+    Random, as production's are: a fresh one meets an existing or reserved one once in 4.5e15 times.
+    """
+    if not key.path:
+        return False
+    last = key.path[-1]
+    if last.id or last.name:
+        return False
+    last.id = secrets.randbelow(_MAX_ID - 1) + 1
+    return True
+
+
+def _check_condition(mutation: Any, operation: str) -> None:
+    condition = mutation.WhichOneof("conflict_detection_strategy")
+    if condition is None:
+        if mutation.conflict_resolution_strategy:
+            raise InvalidArgument("a conflict resolution strategy without base_version or update_time")
+    elif operation == "insert" and (mutation.base_version > 0 or condition == "update_time"):
+        raise InvalidArgument(f"the insert of {describe(mutation.insert.key)} has a base version greater than zero")
+
+
+def _check_order(changes: list[Change], *, alone: bool) -> None:
+    last: dict[bytes, str] = {}
+    for change in changes:
+        before = last.get(change.key)
+        if before is not None and alone:
+            raise InvalidArgument("a non-transactional commit has several mutations of one entity")
+        if before is not None and before in _FORBIDDEN_AFTER.get(change.operation, ()):
+            raise InvalidArgument(f"{before} and then {change.operation} of one entity in one commit")
+        last[change.key] = change.operation
+
+
+class Writer:
+    """Applies the changes of one commit inside one SQLite write transaction."""
+
+    def __init__(self, db: sqlite3.Connection, names: Names, request: Any) -> None:
+        self._db = db
+        self._names = names
+        self._project = request.project_id
+        self._database = request.database_id
+        self.fresh_names: dict[bytes, int] = {}
+        self.last = rows.sequence(db)
+        self.sequence = max(self.last + 1, time.time_ns() // 1000)
+        self.index_updates = 0
+        self._history = history.History(db, self.sequence)
+
+    def apply(self, changes: list[Change], transaction: Transaction | None) -> Any:
+        """Write all changes and return the CommitResponse.
+
+        Raises:
+            Aborted: what the transaction read has changed.
+            AlreadyExists, NotFound, FailedPrecondition: a mutation's condition does not hold.
+        """
+        if transaction is not None and changes:
+            transaction.check_unchanged(self._db)
+        states: dict[bytes, State] = {}
+        results = [self._apply_one(change, states) for change in changes]
+        versions = {key: self._write(key, state) for key, state in states.items()}
+        if changes:
+            self._db.execute("UPDATE meta SET value = ? WHERE name = 'sequence'", (self.sequence,))
+            self._history.prune()
+        response = wire.CommitResponse(index_updates=self.index_updates)
+        values.set_micros(response.commit_time, self.sequence)
+        for change, result in zip(changes, results, strict=True):
+            version, created = versions[change.key]
+            _fill_result(result, change, version, created, exists=states[change.key].data is not None)
+            response.mutation_results.append(result)
+        return response
+
+    def _apply_one(self, change: Change, states: dict[bytes, State]) -> Any:
+        state = states.get(change.key)
+        if state is None:
+            before = rows.current(self._db, change.key)
+            while change.allocated and before is not None:
+                before = self._another_id(change)
+            state = states[change.key] = State(before, before.data if before else None)
+        _check_base(change, state.before)
+        exists = state.data is not None
+        if change.operation == "insert" and exists:
+            raise AlreadyExists(f"the entity {describe(change.entity.key)} exists already")
+        if change.operation == "update" and not exists:
+            raise NotFound(f"there is no entity {describe(change.entity.key)} to update")
+        result = wire.MutationResult()
+        if change.operation == "delete":
+            state.data = None
+        else:
+            state.data = change.data if change.data is not None else self._merged(change, state.data, result)
+        return result
+
+    def _another_id(self, change: Change) -> rows.Row | None:
+        change.entity.key.path[-1].ClearField("id")
+        complete_id(change.entity.key)
+        change.key = encode_key(change.entity.key, self._project, self._database)
+        if change.data is not None:
+            change.data = change.entity.SerializeToString(deterministic=True)
+        return rows.current(self._db, change.key)
+
+    def _merged(self, change: Change, stored: bytes | None, result: Any) -> bytes:
+        """Return the data of a mutation with a property mask or transforms."""
+        entity = wire.Entity()
+        if change.mutation.HasField("property_mask"):
+            if stored is not None:
+                entity.MergeFromString(stored)
+            _overlay(entity, change.entity, change.mutation.property_mask.paths)
+        else:
+            entity.CopyFrom(change.entity)
+        entity.key.CopyFrom(change.entity.key)
+        for value in apply_transforms(entity, change.mutation.property_transforms, self.sequence):
+            result.transform_results.append(value)
+        name = describe(entity.key)
+        limits.check_properties(entity, name)
+        data: bytes = entity.SerializeToString(deterministic=True)
+        limits.check_entity_size(len(data), name)
+        return data
+
+    def _write(self, key: bytes, state: State) -> tuple[int, int]:
+        """Store one entity's final state; return its version and its creation's sequence number."""
+        before, data = state.before, state.data
+        if before is None and data is None:
+            return self.sequence, self.sequence
+        if before is not None and before.data == data:
+            return before.version, before.created
+        old = self._entries(key, before.data if before and before.entries else None, exists=before is not None)
+        new = self._entries(key, data, exists=data is not None)
+        limits.check_index_entries(len(new), "in this commit")
+        created = before.created if before else self.sequence
+        count = len(new) - 1
+        if before is not None:
+            self._history.keep(key, before)
+        if data is None:
+            self._db.execute("DELETE FROM entities WHERE key = ?", (key,))
+        elif before is not None:
+            self._db.execute(
+                "UPDATE entities SET version = ?, entries = ?, data = ? WHERE key = ?",
+                (self.sequence, count, data, key),
+            )
+        else:
+            row = (key, self.sequence, created, count, data)
+            self._db.execute("INSERT INTO entities (key, version, created, entries, data) VALUES (?, ?, ?, ?, ?)", row)
+        self._write_entries(key, old, new)
+        return self.sequence, created
+
+    def _entries(self, key: bytes, data: bytes | None, *, exists: bool) -> set[tuple[int, bytes]]:
+        """Return (index number, value) of each entry of an entity, that of its kind included."""
+        if not exists:
+            return set()
+        entity = wire.Entity()
+        if data is None:  # nothing indexed: the key is all that matters
+            from gaeport.datastore.keys import decode_key
+
+            entity.key.CopyFrom(decode_key(key))
+        else:
+            entity.MergeFromString(data)
+        partition = partition_bytes(self._project, self._database, entity.key.partition_id.namespace_id)
+        kind = entity.key.path[-1].kind
+        wanted = values.index_values(entity, self._project, self._database)
+        wanted.add((BY_KIND, b""))
+        return {(self._names.make(self._db, partition, kind, prop, self.fresh_names), value) for prop, value in wanted}
+
+    def _write_entries(self, key: bytes, old: set[tuple[int, bytes]], new: set[tuple[int, bytes]]) -> None:
+        for number, value in old - new:
+            self._history.keep_entry(number, value, key)
+            self._db.execute("DELETE FROM entries WHERE property = ? AND value = ? AND key = ?", (number, value, key))
+        added = [(number, value, key, self.sequence) for number, value in new - old]
+        if added:
+            self._db.executemany("INSERT INTO entries (property, value, key, since) VALUES (?, ?, ?, ?)", added)
+        self.index_updates += len(added) + len(old - new)
+
+
+def _check_base(change: Change, before: rows.Row | None) -> None:
+    mutation = change.mutation
+    condition = mutation.WhichOneof("conflict_detection_strategy")
+    if condition is None or mutation.conflict_resolution_strategy != wire.FAIL:
+        return  # as the Firestore emulator does: without FAIL the last write wins
+    stored = before.version if before else 0
+    wanted = mutation.base_version if condition == "base_version" else values.micros(mutation.update_time)
+    if stored != wanted:
+        key = mutation.delete if change.operation == "delete" else change.entity.key
+        raise FailedPrecondition(
+            f"the stored version ({stored}) of {describe(key)} does not match the required base version ({wanted})"
+        )
+
+
+def _overlay(entity: Any, wanted: Any, paths: Any) -> None:
+    """Take the properties that a mask names from `wanted`; those it lacks there are removed."""
+    for path in paths:
+        if path in wanted.properties:
+            entity.properties[path].CopyFrom(wanted.properties[path])
+        elif path in entity.properties:
+            del entity.properties[path]
+
+
+def _fill_result(result: Any, change: Change, version: int, created: int, *, exists: bool) -> None:
+    result.version = version
+    if change.allocated:
+        result.key.CopyFrom(change.entity.key)
+    if exists:
+        values.set_micros(result.create_time, created)
+        values.set_micros(result.update_time, version)
+
+
+def allocate(request: Any) -> Any:
+    """Answer AllocateIds: complete each key.
+
+    Raises:
+        InvalidArgument: a key is complete already, or impossible.
+    """
+    response = wire.AllocateIdsResponse()
+    for key in request.keys:
+        encode_parent(key, request.project_id, request.database_id)
+        if not complete_id(key):
+            raise InvalidArgument(f"the key {describe(key)} is complete already")
+        key.partition_id.project_id = request.project_id
+        response.keys.append(key)
+    return response
+
+
+def reserve(request: Any) -> Any:
+    """Answer ReserveIds. Ids are random out of 4.5e15, so a reserved one is never given anyway.
+
+    Raises:
+        InvalidArgument: a key is incomplete or impossible.
+    """
+    for key in request.keys:
+        encode_key(key, request.project_id, request.database_id)
+    return wire.ReserveIdsResponse()

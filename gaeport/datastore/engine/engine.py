@@ -1,0 +1,223 @@
+"""The engine: one method for each call of the service."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gaeport.datastore import limits, values, wire
+from gaeport.datastore.engine import aggregate, commit, rows, search
+from gaeport.datastore.engine.names import Names
+from gaeport.datastore.engine.store import Store, stores
+from gaeport.datastore.engine.transactions import Transaction, Transactions
+from gaeport.datastore.keys import encode_key
+from gaeport.errors import InvalidArgument, Unimplemented
+
+
+class Engine:
+    """A Datastore inside the process; a Transport. Safe to use from many threads.
+
+    Several engines, in one process or several, may work on one folder at once.
+    """
+
+    def __init__(self, folder: Path | None, *, synchronous: str = "normal") -> None:
+        """Open or create the data.
+
+        Args:
+            folder: where `datastore.sqlite3` lies; made when missing. None keeps everything in memory.
+            synchronous: "normal" survives the death of any process, "full" also a loss of power.
+
+        Raises:
+            DataLoss: the file is damaged, or not gaeport's.
+            PermissionDenied: the folder cannot be written.
+        """
+        self._store = Store(folder, synchronous=synchronous)
+        self._names = Names()
+        self._transactions = Transactions()
+        self._methods: dict[str, Callable[[Any], Any]] = {
+            "Lookup": self._lookup,
+            "Commit": self._commit,
+            "RunQuery": self._run_query,
+            "RunAggregationQuery": self._run_aggregation_query,
+            "BeginTransaction": self._begin_transaction,
+            "Rollback": self._rollback,
+            "AllocateIds": commit.allocate,
+            "ReserveIds": commit.reserve,
+        }
+
+    def call(self, method: str, request: Any) -> Any:
+        """Answer one request.
+
+        Args:
+            method: one of `wire.METHODS`.
+            request: the message `wire.request_class(method)`; it may be changed.
+
+        Returns:
+            The message `wire.response_class(method)`.
+
+        Raises:
+            DatastoreError: of the class that the status code has.
+        """
+        answer = self._methods.get(method)
+        if answer is None:
+            raise Unimplemented(f"the embedded Datastore has no method {method}")
+        if not request.project_id:
+            raise InvalidArgument("the request names no project")
+        return answer(request)
+
+    def close(self) -> None:
+        """Close the file. Calls after this fail."""
+        self._store.close()
+
+    def after_fork_in_child(self) -> None:
+        """Forget what belongs to the parent: its open transactions. (Connections are closed before a fork.)"""
+        self._transactions = Transactions()
+
+    def _lookup(self, request: Any) -> Any:
+        limits.check_lookup(len(request.keys))
+        project, database = request.project_id, request.database_id
+        wanted = {encode_key(key, project, database): key for key in request.keys}
+        response = wire.LookupResponse()
+        mask = set(request.property_mask.paths) if request.HasField("property_mask") else None
+        at = None
+
+        def work(db: sqlite3.Connection) -> None:
+            nonlocal at
+            transaction, at = self._reading(db, request.read_options, response)
+            if transaction is not None:
+                transaction.keys.update(wanted)
+            for encoded, key in wanted.items():
+                row = rows.row_at(db, encoded, at)
+                if row is None:
+                    missing = response.missing.add()
+                    missing.entity.key.CopyFrom(key)
+                    missing.entity.key.partition_id.project_id = project
+                    missing.version = at or 0
+                else:
+                    search.fill(response.found.add(), row, mask)
+            values.set_micros(response.read_time, at or rows.sequence(db))
+
+        if len(wanted) == 1 and request.read_options.WhichOneof("consistency_type") in (None, "read_consistency"):
+            self._store.read(work)
+        else:
+            self._store.snapshot(work)
+        return response
+
+    def _reading(self, db: sqlite3.Connection, options: Any, response: Any) -> tuple[Transaction | None, int | None]:
+        """Return the transaction that a read belongs to, and the sequence number to read at (None: the present)."""
+        which = options.WhichOneof("consistency_type")
+        if which == "read_time":
+            at = values.micros(options.read_time)
+            rows.check_history(db, at, transaction=False)
+            return None, at
+        if which == "transaction":
+            transaction = self._transactions.get(options.transaction)
+            rows.check_history(db, transaction.sequence, transaction=not transaction.fixed)
+        elif which == "new_transaction":
+            transaction = self._begin(db, options.new_transaction)
+            response.transaction = transaction.token
+        else:
+            return None, None
+        return (None if transaction.read_only else transaction), transaction.sequence
+
+    def _begin(self, db: sqlite3.Connection, options: Any) -> Transaction:
+        read_only = options.WhichOneof("mode") == "read_only"
+        if read_only and options.read_only.HasField("read_time"):
+            at = values.micros(options.read_only.read_time)
+            rows.check_history(db, at, transaction=False)
+            return self._transactions.begin(at, read_only=True, fixed=True)
+        return self._transactions.begin(rows.sequence(db), read_only=read_only)
+
+    def _begin_transaction(self, request: Any) -> Any:
+        transaction = self._store.snapshot(lambda db: self._begin(db, request.transaction_options))
+        return wire.BeginTransactionResponse(transaction=transaction.token)
+
+    def _rollback(self, request: Any) -> Any:
+        if not request.transaction:
+            raise InvalidArgument("the rollback names no transaction")
+        self._transactions.end(request.transaction)
+        return wire.RollbackResponse()
+
+    def _commit(self, request: Any) -> Any:
+        transaction = self._committing(request)
+        changes = commit.prepare(request)
+        if transaction is not None and transaction.read_only and changes:
+            raise InvalidArgument("a read-only transaction cannot modify entities")
+
+        def work(db: sqlite3.Connection) -> tuple[Any, commit.Writer]:
+            writer = commit.Writer(db, self._names, request)
+            return writer.apply(changes, transaction), writer
+
+        response, writer = self._store.write(work) if changes else self._store.snapshot(work)
+        self._names.keep(writer.fresh_names)
+        return response
+
+    def _committing(self, request: Any) -> Transaction | None:
+        selector = request.WhichOneof("transaction_selector")
+        if request.mode == wire.NON_TRANSACTIONAL:
+            if selector is not None:
+                raise InvalidArgument("a non-transactional commit cannot have a transaction")
+            return None
+        if selector is None:
+            raise InvalidArgument("a transactional commit requires a transaction")
+        if selector == "single_use_transaction":
+            if request.single_use_transaction.WhichOneof("mode") == "read_only" and request.mutations:
+                raise InvalidArgument("a read-only transaction cannot modify entities")
+            return None
+        transaction = self._transactions.get(request.transaction)
+        self._transactions.end(request.transaction)
+        return transaction
+
+    def _run_query(self, request: Any) -> Any:
+        if request.WhichOneof("query_type") != "query":
+            raise Unimplemented("the embedded Datastore does not offer GQL yet; write the query as a Query message")
+        if request.HasField("explain_options"):
+            raise Unimplemented("the embedded Datastore does not explain queries")
+        response = wire.RunQueryResponse()
+        searcher = search.Searcher(self._names, request, request.query)
+
+        def work(db: sqlite3.Connection) -> None:
+            transaction, at = self._reading(db, request.read_options, response)
+            searcher.fill_batch(db, response.batch, transaction, at)
+            values.set_micros(response.batch.read_time, at or rows.sequence(db))
+
+        self._store.snapshot(work)
+        return response
+
+    def _run_aggregation_query(self, request: Any) -> Any:
+        if request.WhichOneof("query_type") != "aggregation_query":
+            raise Unimplemented("the embedded Datastore does not offer GQL yet; write an AggregationQuery message")
+        if request.HasField("explain_options"):
+            raise Unimplemented("the embedded Datastore does not explain queries")
+        response = wire.RunAggregationQueryResponse()
+        query = request.aggregation_query
+        searcher = search.Searcher(self._names, request, query.nested_query)
+
+        def work(db: sqlite3.Connection) -> None:
+            transaction, at = self._reading(db, request.read_options, response)
+            result = response.batch.aggregation_results.add()
+            aggregate.fill(result, query.aggregations, searcher.results(db, transaction, at))
+            values.set_micros(response.batch.read_time, at or rows.sequence(db))
+
+        self._store.snapshot(work)
+        response.batch.more_results = wire.NO_MORE_RESULTS
+        return response
+
+
+_at_fork: list[Store] = []
+
+
+def _before_fork() -> None:
+    _at_fork[:] = list(stores)
+    for store in _at_fork:
+        store.before_fork()
+
+
+def _after_fork() -> None:
+    for store in reversed(_at_fork):
+        store.after_fork()
+    _at_fork.clear()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

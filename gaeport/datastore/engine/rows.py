@@ -1,0 +1,150 @@
+"""Reading rows: as they are now, as they were at a sequence number, and whether they changed since."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gaeport.errors import Aborted, InvalidArgument
+
+
+class Row(NamedTuple):
+    """A stored entity. `version` and `created` are sequence numbers, `entries` counts its index entries."""
+
+    version: int
+    created: int
+    entries: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A range of index entries, or of entities by key; lower bounds are inclusive, upper ones exclusive.
+
+    Attributes:
+        property: the number of the index in the table of names; None scans entities by key.
+        low, high: bounds of the value.
+        key_low, key_high: bounds of the key, whatever the value.
+    """
+
+    property: int | None
+    low: bytes
+    high: bytes
+    key_low: bytes
+    key_high: bytes
+
+
+def sequence(db: sqlite3.Connection) -> int:
+    """Return the sequence number of the last commit."""
+    return db.execute("SELECT value FROM meta WHERE name = 'sequence'").fetchone()[0]  # type: ignore[no-any-return]
+
+
+def check_history(db: sqlite3.Connection, at: int, *, transaction: bool) -> None:
+    """Refuse to read at a moment that the history no longer covers.
+
+    Raises:
+        Aborted: for a transaction, which can begin anew.
+        InvalidArgument: for a read_time.
+    """
+    if at >= db.execute("SELECT value FROM meta WHERE name = 'pruned'").fetchone()[0]:
+        return
+    if transaction:
+        raise Aborted("the transaction began before what the history still holds; begin it anew")
+    raise InvalidArgument("the read_time is older than the history that is kept (5 minutes)")
+
+
+def current(db: sqlite3.Connection, key: bytes) -> Row | None:
+    """Return the entity as it is."""
+    found = db.execute("SELECT version, created, entries, data FROM entities WHERE key = ?", (key,)).fetchone()
+    return Row._make(found) if found else None
+
+
+def row_at(db: sqlite3.Connection, key: bytes, at: int | None) -> Row | None:
+    """Return the entity as it was at a sequence number, or as it is when that is None."""
+    row = current(db, key)
+    if at is None or (row is not None and row.version <= at):
+        return row
+    found = db.execute(
+        "SELECT version, created, 0, data FROM history WHERE key = ? AND until > ? AND version <= ? LIMIT 1",
+        (key, at, at),
+    ).fetchone()
+    return Row._make(found) if found else None
+
+
+def changed(db: sqlite3.Connection, key: bytes, since: int) -> bool:
+    """Whether the entity was written or deleted after a sequence number."""
+    found = db.execute(
+        "SELECT EXISTS (SELECT 1 FROM entities WHERE key = ?1 AND version > ?2)"
+        " OR EXISTS (SELECT 1 FROM history WHERE key = ?1 AND until > ?2)",
+        (key, since),
+    ).fetchone()
+    return bool(found[0])
+
+
+def entries(
+    db: sqlite3.Connection, scan: Scan, at: int | None, *, descending: bool = False, after: tuple[bytes, bytes] | None
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (value, key) of a range in order; values of a scan by key are empty.
+
+    Args:
+        db: the connection, inside a transaction.
+        scan: the range.
+        at: the sequence number to read at; None reads the present.
+        descending: whether to go from the end, values and keys both.
+        after: where to begin, exclusively, in the direction of reading.
+    """
+    order, beyond = ("DESC", "<") if descending else ("ASC", ">")
+    if scan.property is None:
+        tables, values, columns = _entity_ranges(scan, at)
+        if after is not None:
+            tables = [f"{table} AND key {beyond} ?" for table in tables]
+            values = [[*part, after[1]] for part in values]
+    else:
+        tables, values, columns = _entry_ranges(scan, at)
+        if after is not None:
+            # The plain bound lets SQLite seek; the pair decides.
+            tables = [f"{table} AND value {beyond}= ? AND (value, key) {beyond} (?, ?)" for table in tables]
+            values = [[*part, after[0], *after] for part in values]
+    selects = " UNION ALL ".join(f"SELECT {columns} FROM {table}" for table in tables)
+    sql = f"{selects} ORDER BY 1 {order}, 2 {order}"
+    with closing(db.execute(sql, [value for part in values for value in part])) as cursor:
+        yield from cursor
+
+
+def _entity_ranges(scan: Scan, at: int | None) -> tuple[list[str], list[list[bytes | int]], str]:
+    bounds: list[bytes | int] = [scan.key_low, scan.key_high]
+    where = "key >= ? AND key < ?"
+    if at is None:
+        return [f"entities WHERE {where}"], [bounds], "x'' AS value, key"
+    now, then = f"entities WHERE {where} AND version <= ?", f"history WHERE {where} AND until > ? AND version <= ?"
+    return [now, then], [[*bounds, at], [*bounds, at, at]], "x'' AS value, key"
+
+
+def _entry_ranges(scan: Scan, at: int | None) -> tuple[list[str], list[list[bytes | int]], str]:
+    bounds: list[bytes | int] = [scan.property or 0, scan.low, scan.high, scan.key_low, scan.key_high]
+    where = "property = ? AND value >= ? AND value < ? AND key >= ? AND key < ?"
+    if scan.high == scan.low + b"\x00":  # one value: the key's bounds can be sought too
+        bounds = [scan.property or 0, scan.low, scan.key_low, scan.key_high]
+        where = "property = ? AND value = ? AND key >= ? AND key < ?"
+    if at is None:
+        return [f"entries WHERE {where}"], [bounds], "value, key"
+    now, then = f"entries WHERE {where} AND since <= ?", f"old_entries WHERE until > ? AND {where} AND since <= ?"
+    return [now, then], [[*bounds, at], [at, *bounds, at]], "value, key"
+
+
+def scan_changed(db: sqlite3.Connection, scan: Scan, since: int) -> bool:
+    """Whether a range gained or lost an entry after a sequence number."""
+    if scan.property is None:
+        sql = (
+            "SELECT EXISTS (SELECT 1 FROM entities WHERE key >= ?1 AND key < ?2 AND version > ?3)"
+            " OR EXISTS (SELECT 1 FROM history WHERE key >= ?1 AND key < ?2 AND until > ?3)"
+        )
+        return bool(db.execute(sql, (scan.key_low, scan.key_high, since)).fetchone()[0])
+    where = "property = ?1 AND value >= ?2 AND value < ?3 AND key >= ?4 AND key < ?5"
+    sql = (
+        f"SELECT EXISTS (SELECT 1 FROM entries WHERE {where} AND since > ?6)"
+        f" OR EXISTS (SELECT 1 FROM old_entries WHERE until > ?6 AND {where})"
+    )
+    bounds = (scan.property, scan.low, scan.high, scan.key_low, scan.key_high, since)
+    return bool(db.execute(sql, bounds).fetchone()[0])

@@ -1,0 +1,297 @@
+"""Running a query: choosing a range to scan, testing entities, ordering and batching the results."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from gaeport.datastore import values, wire
+from gaeport.datastore.engine import positions, rows
+from gaeport.datastore.engine.names import BY_KIND, Names
+from gaeport.datastore.engine.plan import Alternative, Condition, Plan, make_plan
+from gaeport.datastore.engine.transactions import Transaction
+from gaeport.datastore.keys import decode_key
+
+MAX_BATCH = 300  # entities in one answer, as in production
+MAX_BATCH_BYTES = 3_500_000  # of one answer, so that it fits gRPC's default of 4 MiB a message
+
+
+@dataclass(slots=True)
+class Hit:
+    """A result before it is read: where it stands, its key, and the values that a projection shows."""
+
+    position: bytes
+    key: bytes
+    shown: dict[str, bytes] | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """A result with its entity's row."""
+
+    hit: Hit
+    row: rows.Row
+
+
+def fill(result: Any, row: rows.Row, mask: set[str] | None) -> None:
+    """Fill an EntityResult from a row, keeping only the properties of `mask` if there is one."""
+    result.entity.MergeFromString(row.data)
+    if mask is not None:
+        for name in [name for name in result.entity.properties if name not in mask]:
+            del result.entity.properties[name]
+    _fill_versions(result, row)
+
+
+def _fill_versions(result: Any, row: rows.Row) -> None:
+    result.version = row.version
+    values.set_micros(result.create_time, row.created)
+    values.set_micros(result.update_time, row.version)
+
+
+class Searcher:
+    """One query of one request."""
+
+    def __init__(self, names: Names, request: Any, query: Any) -> None:
+        self._names = names
+        self._request = request
+        self._query = query
+        self._plan = make_plan(query, request)
+        directions = self._plan.directions
+        self._start = positions.from_cursor(query.start_cursor, directions) if query.start_cursor else b""
+        self._end = positions.from_cursor(query.end_cursor, directions) if query.end_cursor else None
+
+    def results(self, db: sqlite3.Connection, transaction: Transaction | None, at: int | None) -> Iterator[Result]:
+        """Yield the results in order, offset and limit applied, cursors too."""
+        limit = self._query.limit.value if self._query.HasField("limit") else None
+        count = -self._query.offset
+        run = _Run(db, self._plan, self._names, self._request, transaction, at)
+        for hit in self._within(run.hits(self._start)):
+            count += 1
+            if limit is not None and count > limit:
+                return
+            if count > 0:
+                yield Result(hit, run.row(hit.key))
+
+    def _within(self, hits: Iterable[Hit]) -> Iterator[Hit]:
+        for hit in hits:
+            if self._end is not None and hit.position > self._end:
+                return
+            yield hit
+
+    def fill_batch(self, db: sqlite3.Connection, batch: Any, transaction: Transaction | None, at: int | None) -> None:
+        """Fill a QueryResultBatch with as many results as one answer holds."""
+        plan, query = self._plan, self._query
+        batch.entity_result_type = (
+            wire.PROJECTION if plan.projection else wire.KEY_ONLY if plan.keys_only else wire.FULL
+        )
+        limit = query.limit.value if query.HasField("limit") else None
+        room = MAX_BATCH if limit is None else min(limit, MAX_BATCH)
+        batch.end_cursor = query.start_cursor
+        batch.more_results = wire.NO_MORE_RESULTS
+        if limit == 0:
+            batch.more_results = wire.MORE_RESULTS_AFTER_LIMIT
+            return
+        run = _Run(db, plan, self._names, self._request, transaction, at)
+        size = 0
+        for hit in run.hits(self._start):
+            if self._end is not None and hit.position > self._end:
+                batch.more_results = wire.MORE_RESULTS_AFTER_CURSOR
+                return
+            if batch.skipped_results < query.offset:
+                batch.skipped_results += 1
+                batch.skipped_cursor = batch.end_cursor = positions.to_cursor(hit.position)
+                continue
+            if len(batch.entity_results) == room or size > MAX_BATCH_BYTES:
+                full = len(batch.entity_results) == limit
+                batch.more_results = wire.MORE_RESULTS_AFTER_LIMIT if full else wire.NOT_FINISHED
+                return
+            size += self._add(batch, hit, run.row(hit.key))
+
+    def _add(self, batch: Any, hit: Hit, row: rows.Row) -> int:
+        """Add one result and return its size in bytes."""
+        result = batch.entity_results.add()
+        result.cursor = batch.end_cursor = positions.to_cursor(hit.position)
+        if hit.shown is None and not self._plan.keys_only:
+            mask = set(self._request.property_mask.paths) if self._request.HasField("property_mask") else None
+            fill(result, row, mask)
+            return len(row.data)
+        result.entity.key.CopyFrom(decode_key(hit.key))
+        for name, encoded in (hit.shown or {}).items():
+            result.entity.properties[name].CopyFrom(values.decode_value(encoded))
+        _fill_versions(result, row)
+        return 200 + len(hit.key)
+
+
+class _Run:
+    """One execution of a plan inside one SQLite transaction."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        plan: Plan,
+        names: Names,
+        request: Any,
+        transaction: Transaction | None,
+        at: int | None,
+    ) -> None:
+        self._db = db
+        self._plan = plan
+        self._names = names
+        self._project = request.project_id
+        self._database = request.database_id
+        self._transaction = transaction
+        self._at = at
+        self._last: tuple[bytes, rows.Row | None] = (b"", None)
+
+    def row(self, key: bytes) -> rows.Row:
+        """Return the row of a hit."""
+        row = self._read(key)
+        assert row is not None, "an index entry without its entity"
+        return row
+
+    def _read(self, key: bytes) -> rows.Row | None:
+        if self._last[0] != key:
+            self._last = (key, rows.row_at(self._db, key, self._at))
+            if self._transaction is not None:
+                self._transaction.keys.add(key)
+        return self._last[1]
+
+    def hits(self, start: bytes) -> Iterator[Hit]:
+        """Yield all hits after a position, in order."""
+        found = self._streamed(start) if self._streams() else self._sorted(start)
+        return _distinct(found, self._plan, start) if self._plan.distinct else found
+
+    def _streams(self) -> bool:
+        """Whether one scan gives the hits in their order."""
+        plan = self._plan
+        if len(plan.alternatives) != 1 or len(plan.orders) > 1:
+            return False
+        if not plan.orders:
+            return True
+        condition = plan.alternatives[0].properties.get(plan.orders[0].name)
+        return plan.orders[0].descending == plan.key_descending and (condition is None or not condition.equal)
+
+    def _streamed(self, start: bytes) -> Iterator[Hit]:
+        plan, alternative = self._plan, self._plan.alternatives[0]
+        scan = self._scan(alternative)
+        if scan is None:
+            return
+        after = None
+        if start:
+            parts = positions.split(start, plan.directions)
+            after = (parts[0] if plan.orders else scan.low, parts[-1])
+        entries = rows.entries(self._db, scan, self._at, descending=plan.key_descending, after=after)
+        for value, key in entries:
+            for hit in self._test(alternative, key):
+                # An entity with several values of the ordering property stands at one of them only, unless projected.
+                if not plan.orders or hit.position == self._place([value], key):
+                    yield hit
+
+    def _sorted(self, start: bytes) -> Iterator[Hit]:
+        best: dict[tuple[bytes, bytes], Hit] = {}
+        for alternative in self._plan.alternatives:
+            scan = self._scan(alternative)
+            if scan is None:
+                continue
+            seen: set[bytes] = set()
+            for _, key in rows.entries(self._db, scan, self._at, after=None):
+                if key in seen:
+                    continue
+                seen.add(key)
+                for hit in self._test(alternative, key):
+                    # Without a projection an entity is one result, at the first of its places.
+                    identity = (key, hit.position if self._plan.projection else b"")
+                    known = best.get(identity)
+                    if known is None or hit.position < known.position:
+                        best[identity] = hit
+        yield from (hit for hit in sorted(best.values(), key=lambda hit: hit.position) if hit.position > start)
+
+    def _scan(self, alternative: Alternative) -> rows.Scan | None:
+        """Choose the range to scan: that of the order, of an equality, or of the kind; None when nothing can be in it."""
+        plan, keys = self._plan, alternative.key
+        if plan.kind is None:
+            return self._noted(rows.Scan(None, b"", b"", keys.low, keys.high))
+        name, low, high = BY_KIND, b"", b"\x00"
+        equal = [(prop, condition) for prop, condition in alternative.properties.items() if condition.equal]
+        if equal:
+            name, condition = equal[0]
+            low = min(condition.equal)
+            high = low + b"\x00"
+        elif plan.orders:
+            name = plan.orders[0].name
+            condition = alternative.properties.get(name, Condition())
+            low, high = condition.low, condition.high
+        number = self._names.find(self._db, plan.partition, plan.kind, name)
+        if number is None:
+            # Nothing was ever stored there. A transaction watches the kind instead.
+            self._watch_unknown(keys)
+            return None
+        return self._noted(rows.Scan(number, low, high, keys.low, keys.high))
+
+    def _watch_unknown(self, keys: Condition) -> None:
+        assert self._plan.kind is not None
+        number = self._names.find(self._db, self._plan.partition, self._plan.kind, BY_KIND)
+        if number is None:
+            self._noted(rows.Scan(None, b"", b"", keys.low, keys.high))
+            return
+        scan = self._noted(rows.Scan(number, b"", b"\x00", keys.low, keys.high))
+        if self._transaction is not None:
+            self._transaction.keys.update(key for _, key in rows.entries(self._db, scan, self._at, after=None))
+
+    def _noted(self, scan: rows.Scan) -> rows.Scan:
+        if self._transaction is not None:
+            self._transaction.scans.append(scan)
+        return scan
+
+    def _test(self, alternative: Alternative, key: bytes) -> list[Hit]:
+        """Return the hits of an entity: none, one, or with a projection one for each combination of values."""
+        plan = self._plan
+        if key in alternative.key.excluded or not alternative.key.low <= key < alternative.key.high:
+            return []
+        if not plan.orders and not alternative.properties:
+            return [Hit(self._place([], key), key)]
+        row = self._read(key)
+        assert row is not None, "an index entry without its entity"
+        entity = wire.Entity.FromString(row.data)
+        satisfied: dict[str, list[bytes]] = {}
+        for name in {*alternative.properties, *(order.name for order in plan.orders)}:
+            found = values.values_of(entity, name, self._project, self._database)
+            good = alternative.properties.get(name, Condition()).satisfied(found)
+            if not good:
+                return []
+            satisfied[name] = good
+        return self._placed(satisfied, key)
+
+    def _placed(self, satisfied: dict[str, list[bytes]], key: bytes) -> list[Hit]:
+        plan = self._plan
+        chosen = {
+            order.name: max(satisfied[order.name]) if order.descending else min(satisfied[order.name])
+            for order in plan.orders
+        }
+        if not plan.projection:
+            return [Hit(self._place([chosen[order.name] for order in plan.orders], key), key)]
+        hits = []
+        for combination in product(*(satisfied[name] for name in plan.projection)):
+            shown = dict(zip(plan.projection, combination, strict=True))
+            place = [shown.get(order.name, chosen[order.name]) for order in plan.orders]
+            hits.append(Hit(self._place(place, key), key, shown))
+        return hits
+
+    def _place(self, ordered: list[bytes], key: bytes) -> bytes:
+        return positions.position([*ordered, key], self._plan.directions)
+
+
+def _distinct(hits: Iterable[Hit], plan: Plan, start: bytes) -> Iterator[Hit]:
+    """Keep the first hit of each combination of the distinct properties; one that the cursor had seen is seen."""
+    seen: set[tuple[bytes, ...]] = set()
+    if start:
+        parts = positions.split(start, plan.directions)
+        by_name = {order.name: parts[index] for index, order in enumerate(plan.orders)}
+        seen.add(tuple(by_name[name] for name in plan.distinct))
+    for hit in hits:
+        assert hit.shown is not None
+        combination = tuple(hit.shown[name] for name in plan.distinct)
+        if combination not in seen:
+            seen.add(combination)
+            yield hit

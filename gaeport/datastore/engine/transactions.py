@@ -1,0 +1,94 @@
+"""Open transactions: where each began and what it has read. No SQLite transaction stays open for them."""
+
+import os
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass, field
+
+from gaeport.datastore.engine import rows
+from gaeport.errors import Aborted, InvalidArgument
+
+LIFETIME = 270.0  # seconds, as in production
+IDLE = 60.0  # seconds without a call
+
+
+@dataclass(slots=True)
+class Transaction:
+    """A transaction.
+
+    Attributes:
+        token: names it to the client.
+        sequence: it reads as of this sequence number.
+        read_only: whether it may only read.
+        fixed: whether `sequence` came from a read_time.
+        keys: the entities it read, found or not.
+        scans: the ranges it read.
+        begun, used: seconds on the monotonic clock.
+    """
+
+    token: bytes
+    sequence: int
+    read_only: bool
+    fixed: bool = False
+    keys: set[bytes] = field(default_factory=set)
+    scans: list[rows.Scan] = field(default_factory=list)
+    begun: float = field(default_factory=time.monotonic)
+    used: float = field(default_factory=time.monotonic)
+
+    def check_unchanged(self, db: sqlite3.Connection) -> None:
+        """Raise Aborted if anything that was read has changed since the transaction began."""
+        rows.check_history(db, self.sequence, transaction=True)
+        if rows.sequence(db) == self.sequence:
+            return
+        if any(rows.changed(db, key, self.sequence) for key in self.keys):
+            raise Aborted("an entity that the transaction read was changed by another; begin it anew")
+        if any(rows.scan_changed(db, scan, self.sequence) for scan in self.scans):
+            raise Aborted("the result of a query of the transaction was changed by another; begin it anew")
+
+
+class Transactions:
+    """The open transactions of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[bytes, Transaction] = {}
+
+    def begin(self, sequence: int, *, read_only: bool, fixed: bool = False) -> Transaction:
+        """Open a transaction that reads as of `sequence`."""
+        transaction = Transaction(os.urandom(16), sequence, read_only, fixed)
+        with self._lock:
+            if len(self._open) % 64 == 63:
+                self._drop_expired(transaction.begun)
+            self._open[transaction.token] = transaction
+        return transaction
+
+    def get(self, token: bytes) -> Transaction:
+        """Return an open transaction.
+
+        Raises:
+            InvalidArgument: it is unknown, over, or expired.
+        """
+        now = time.monotonic()
+        with self._lock:
+            transaction = self._open.get(token)
+            if transaction is not None and _expired(transaction, now):
+                del self._open[token]
+                raise InvalidArgument(f"the transaction has expired (after {LIFETIME:.0f} s, or {IDLE:.0f} s idle)")
+        if transaction is None:
+            raise InvalidArgument("the transaction is invalid or closed")
+        transaction.used = now
+        return transaction
+
+    def end(self, token: bytes) -> Transaction | None:
+        """Close a transaction and return it, or None if it is not open."""
+        with self._lock:
+            return self._open.pop(token, None)
+
+    def _drop_expired(self, now: float) -> None:
+        for token in [token for token, transaction in self._open.items() if _expired(transaction, now)]:
+            del self._open[token]
+
+
+def _expired(transaction: Transaction, now: float) -> bool:
+    return now - transaction.begun > LIFETIME or now - transaction.used > IDLE

@@ -1,0 +1,210 @@
+"""A grpc.Channel that answers inside the process, and one that counts its calls.
+
+Google's libraries (google-cloud-ndb, google-cloud-datastore) run on either unchanged.
+"""
+
+import contextvars
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+
+from gaeport import meter
+from gaeport.datastore import wire
+from gaeport.datastore.transport import SERVICE, Transport, billed
+from gaeport.errors import DatastoreError
+
+_OK_CODE = grpc.StatusCode.OK
+
+
+class _Outcome(grpc.Call, grpc.Future):  # type: ignore[misc]  # the stubs type both as Any
+    """A finished call: its response or its error, in the shapes in which gRPC hands them out."""
+
+    def __init__(self, response: Any = None, code: grpc.StatusCode = _OK_CODE, details: str = "") -> None:
+        self._response = response
+        self._code = code
+        self._details = details
+
+    def _error(self) -> "InProcessError | None":
+        return None
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+    def initial_metadata(self) -> tuple[()]:
+        return ()
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+    def result(self, timeout: float | None = None) -> Any:
+        error = self._error()
+        if error is not None:
+            raise error
+        return self._response
+
+    def exception(self, timeout: float | None = None) -> "InProcessError | None":
+        return self._error()
+
+    def traceback(self, timeout: float | None = None) -> Any:
+        error = self._error()
+        return error.__traceback__ if error is not None else None
+
+    def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
+        fn(self)
+
+    def add_callback(self, callback: Callable[[], Any]) -> bool:
+        return False  # the call is over
+
+    def is_active(self) -> bool:
+        return False
+
+    def time_remaining(self) -> None:
+        return None
+
+    def cancel(self) -> bool:
+        return False
+
+    def cancelled(self) -> bool:
+        return False
+
+    def running(self) -> bool:
+        return False
+
+    def done(self) -> bool:
+        return True
+
+
+class InProcessError(_Outcome, grpc.RpcError):  # type: ignore[misc]  # the stubs type both as Any
+    """A call that failed; a grpc.RpcError that is also the call and the future, as gRPC's own are."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        _Outcome.__init__(self, None, code, details)
+        Exception.__init__(self, f"{code.name}: {details}")
+
+    def _error(self) -> "InProcessError":
+        return self
+
+
+class _UnaryUnary(grpc.UnaryUnaryMultiCallable):  # type: ignore[misc]  # the stubs type it as Any
+    """One method of the in-process channel."""
+
+    def __init__(
+        self,
+        channel: "InProcessChannel",
+        path: str,
+        serialize: Callable[[Any], bytes] | None,
+        deserialize: Callable[[bytes], Any] | None,
+    ) -> None:
+        service, _, method = path.lstrip("/").rpartition("/")
+        self._channel = channel
+        self._path = path
+        self._method = method if service == SERVICE and method in wire.METHODS else None
+        self._serialize = serialize
+        self._deserialize = deserialize
+
+    def __call__(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._answer(request).result()
+
+    def with_call(self, request: Any, *args: Any, **kwargs: Any) -> tuple[Any, _Outcome]:
+        outcome = self._answer(request)
+        return outcome.result(), outcome
+
+    def future(self, request: Any, *args: Any, **kwargs: Any) -> _Outcome:
+        return self._answer(request)
+
+    def _answer(self, request: Any) -> _Outcome:
+        if self._method is None:
+            return InProcessError(grpc.StatusCode.UNIMPLEMENTED, f"the embedded Datastore has no method {self._path}")
+        transport = self._channel.transport
+        if transport is None:
+            return InProcessError(grpc.StatusCode.CANCELLED, "the channel was closed")
+        raw = self._serialize(request) if self._serialize else request
+        try:
+            message = wire.request_class(self._method).FromString(raw)
+            response = transport.call(self._method, message).SerializeToString()
+        except DatastoreError as error:
+            return InProcessError(grpc.StatusCode[error.code], error.message)
+        return _Outcome(self._deserialize(response) if self._deserialize else response)
+
+
+class InProcessChannel(grpc.Channel):  # type: ignore[misc]  # the stubs type it as Any
+    """A grpc.Channel on a transport inside the process; calls run in the caller's thread and ignore time-outs."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport: Transport | None = transport
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Callable[[Any], bytes] | None = None,
+        response_deserializer: Callable[[bytes], Any] | None = None,
+        _registered_method: bool | None = False,
+    ) -> grpc.UnaryUnaryMultiCallable:
+        """Return the callable for a method path such as "/google.datastore.v1.Datastore/Lookup"."""
+        return _UnaryUnary(self, method, request_serializer, response_deserializer)
+
+    def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Refuse: Datastore has no streaming methods."""
+        raise NotImplementedError(f"{method}: the embedded Datastore has no streaming methods")
+
+    stream_unary = unary_stream
+    stream_stream = unary_stream
+
+    def subscribe(self, callback: Callable[[Any], Any], try_to_connect: bool | None = False) -> None:
+        """Report the one state there is: ready."""
+        callback(grpc.ChannelConnectivity.READY)
+
+    def unsubscribe(self, callback: Callable[[Any], Any]) -> None:
+        """Do nothing: the state never changes."""
+
+    def close(self) -> None:
+        """Refuse further calls; the transport stays open."""
+        self.transport = None
+
+    def __enter__(self) -> "InProcessChannel":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class _Counter(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]  # the stubs type it as Any
+    def __init__(self, latency_ms: float) -> None:
+        self._latency = latency_ms / 1000
+
+    def intercept_unary_unary(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        start = time.perf_counter()
+        if self._latency:
+            time.sleep(self._latency)
+        context = contextvars.copy_context()  # the answer may come in a thread of gRPC's
+        call = continuation(details, request)
+        method = details.method.rpartition("/")[2]
+        call.add_done_callback(lambda done: context.run(_count, method, start, request, done))
+        return call
+
+
+def _count(method: str, start: float, request: Any, call: Any) -> None:
+    response = call.result() if not call.cancelled() and call.code() is _OK_CODE else None
+    units = billed(method, _plain(request), _plain(response))
+    meter.record(method, time.perf_counter() - start, **units)
+
+
+def _plain(message: Any) -> Any:
+    # Google's libraries wrap messages in proto-plus objects, which lack WhichOneof.
+    return getattr(message, "_pb", message)
+
+
+def metered(channel: grpc.Channel, latency_ms: float = 0.0) -> grpc.Channel:
+    """Return a channel that counts the calls of another by `gaeport.meter`.
+
+    Args:
+        channel: a real channel.
+        latency_ms: milliseconds to wait before each call.
+    """
+    interceptors: Sequence[Any] = (_Counter(latency_ms),)
+    return grpc.intercept_channel(channel, *interceptors)
