@@ -14,10 +14,11 @@ open = builtins.open
 FileIO = io.FileIO
 
 _REPLACED = (
-    "access chdir chmod chown close dup dup2 fchdir fchmod fchown fdatasync fstat fsync getcwd getcwdb getxattr lchmod "
-    "lchown link listdir listxattr lstat mkdir mkfifo mknod open pathconf readlink remove removexattr rename replace "
-    "rmdir scandir setxattr stat statvfs symlink truncate umask unlink utime"
-).split()
+    *("access", "chdir", "chmod", "chown", "close", "dup", "dup2", "fchdir", "fchmod", "fchown", "fdatasync", "fstat"),
+    *("fsync", "getcwd", "getcwdb", "getxattr", "lchown", "link", "listdir", "listxattr", "lstat", "mkdir", "mkfifo"),
+    *("mknod", "open", "readlink", "remove", "removexattr", "rename", "replace", "rmdir", "scandir", "setxattr"),
+    *("stat", "statvfs", "symlink", "truncate", "umask", "unlink", "utime"),
+)
 
 #: The replaced functions of `os` by name, those that this platform has.
 os_functions: dict[str, Any] = {name: getattr(os, name) for name in _REPLACED if hasattr(os, name)}

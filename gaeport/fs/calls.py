@@ -1,0 +1,486 @@
+"""The functions of `os` that take paths, for paths that lead into a mount.
+
+Each has the name, the arguments and the errors of the function it stands in for, which still does the work wherever
+the path leads elsewhere.
+"""
+
+import errno
+import os
+import stat as modes
+import time
+from typing import Any
+
+from gaeport.fs import descriptors, files, native, paths
+from gaeport.fs.places import Naming, Place, like
+
+_real = native.os_functions
+
+
+def stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
+    """Stand in for `os.stat`."""
+    place = paths.locate(path, dir_fd)
+    if not isinstance(place, Place):
+        return native.stat(place or path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+    if isinstance(path, int):
+        return fstat(path)
+    descriptors.settle(place)
+    return place.attributes(follow=follow_symlinks).stat_result()
+
+
+def lstat(path: Any, *, dir_fd: int | None = None) -> os.stat_result:
+    """Stand in for `os.lstat`."""
+    place = paths.locate(path, dir_fd)
+    if not isinstance(place, Place) or isinstance(path, int):
+        return native.lstat(path if isinstance(place, Place) else place or path, dir_fd=dir_fd)
+    descriptors.settle(place)
+    return place.attributes(follow=False).stat_result()
+
+
+def access(
+    path: Any, mode: int, *, dir_fd: int | None = None, effective_ids: bool = False, follow_symlinks: bool = True
+) -> bool:
+    """Stand in for `os.access`: a mount lets its process read and write everything."""
+    place = paths.locate(path, dir_fd) if not isinstance(path, int) else None
+    if not isinstance(place, Place):
+        return native.access(
+            place or path, mode, dir_fd=dir_fd, effective_ids=effective_ids, follow_symlinks=follow_symlinks
+        )
+    try:
+        found = place.attributes(follow=follow_symlinks)
+    except OSError:
+        return False
+    return not mode & os.X_OK or modes.S_ISDIR(found.mode) or bool(found.mode & 0o111)
+
+
+def open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+    """Stand in for `os.open`: a real descriptor of anonymous memory with the file's content."""
+    place = paths.locate(path, dir_fd)
+    if not isinstance(place, Place):
+        fd = native.os_open(place or path, flags, mode, dir_fd=dir_fd)
+        above = paths.ancestor(path, dir_fd)
+        return fd if above is None else descriptors.register_disk_directory(fd, above)
+    if flags & _PATH_ONLY:
+        raise place.error(errno.EOPNOTSUPP, "O_PATH and O_TMPFILE are not there for mounted files")
+    if not flags & os.O_CREAT and _is_directory(place, flags):
+        return descriptors.open_directory(place)
+    handle = files.open_handle(place, flags & ~os.O_DIRECTORY, mode)
+    try:
+        return descriptors.open_file(place, handle, flags)
+    except BaseException:
+        handle.discard()
+        raise
+
+
+_PATH_ONLY = getattr(os, "O_PATH", 0) | (getattr(os, "O_TMPFILE", 0) & ~getattr(os, "O_DIRECTORY", 0))
+_WRITING = os.O_WRONLY | os.O_RDWR
+
+
+def _is_directory(place: Place, flags: int) -> bool:
+    """Whether os.open is asked for a directory; raises what Linux raises when it is asked wrongly."""
+    directory = getattr(os, "O_DIRECTORY", 0)
+    if flags & _WRITING and not flags & directory:
+        return False  # the volume says EISDIR
+    found = place.attributes(follow=not flags & os.O_NOFOLLOW)
+    if modes.S_ISDIR(found.mode):
+        if flags & _WRITING:
+            raise place.error(errno.EISDIR)
+        return True
+    if flags & directory:
+        raise place.error(errno.ENOTDIR)
+    return False
+
+
+def mkdir(path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+    """Stand in for `os.mkdir`."""
+    place = paths.locate(path, dir_fd)
+    if not isinstance(place, Place):
+        native.mkdir(place or path, mode, dir_fd=dir_fd)
+        return
+    if place.dotted:
+        place.attributes()
+        raise place.error(errno.EEXIST)
+    with Naming(place.spelled):
+        place.volume.mkdir(place.parts, mode & ~files.umask.value)
+
+
+def rmdir(path: Any, *, dir_fd: int | None = None) -> None:
+    """Stand in for `os.rmdir`. The mounted directory itself is EBUSY."""
+    place = paths.locate(path, dir_fd)
+    if not isinstance(place, Place):
+        native.rmdir(place or path, dir_fd=dir_fd)
+        return
+    if place.dotted:
+        place.attributes()
+        raise place.error(errno.EINVAL if not os.fsdecode(place.spelled).endswith("..") else errno.ENOTEMPTY)
+    _keep_root(place)
+    with Naming(place.spelled):
+        place.volume.rmdir(place.parts)
+
+
+def unlink(path: Any, *, dir_fd: int | None = None) -> None:
+    """Stand in for `os.unlink` and `os.remove`."""
+    place = paths.locate(path, dir_fd)
+    if not isinstance(place, Place):
+        native.unlink(place or path, dir_fd=dir_fd)
+        return
+    if not place.parts:
+        raise place.error(errno.EISDIR)
+    place.demand_directory()
+    with Naming(place.spelled):
+        place.volume.unlink(place.parts)
+
+
+def remove(path: Any, *, dir_fd: int | None = None) -> None:
+    """Stand in for `os.remove`."""
+    unlink(path, dir_fd=dir_fd)
+
+
+def _keep_root(place: Place) -> None:
+    if not place.parts:
+        raise place.error(errno.EBUSY, "it is mounted")
+
+
+def rename(src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
+    """Stand in for `os.rename` and `os.replace`. Between a mount and anything else it is EXDEV, as on Linux."""
+    source, target = paths.locate(src, src_dir_fd), paths.locate(dst, dst_dir_fd)
+    if not isinstance(source, Place) and not isinstance(target, Place):
+        if paths.ancestor(src, src_dir_fd) is not None:
+            raise _both(errno.EBUSY, src, dst)
+        native.rename(source or src, target or dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        return
+    if not isinstance(source, Place) or not isinstance(target, Place) or source.mount is not target.mount:
+        raise _both(errno.EXDEV, src, dst)
+    _check_rename(source, target)
+    descriptors.settle(source)
+    with Naming(source.spelled, target.spelled):
+        source.volume.rename(source.parts, target.parts)
+    descriptors.moved(source, target)
+
+
+def replace(src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
+    """Stand in for `os.replace`."""
+    rename(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+
+def _check_rename(source: Place, target: Place) -> None:
+    if not source.parts or not target.parts or source.dotted or target.dotted:
+        raise _both(errno.EBUSY, source.spelled, target.spelled)
+    if source.directory or target.directory:
+        with Naming(source.spelled, target.spelled):
+            found = source.volume.stat(source.parts, follow=False)
+        if not modes.S_ISDIR(found.mode):
+            raise _both(errno.ENOTDIR, source.spelled, target.spelled)
+
+
+def _both(number: int, src: Any, dst: Any) -> OSError:
+    return OSError(number, os.strerror(number), os.fspath(src), None, os.fspath(dst))
+
+
+def link(
+    src: Any,
+    dst: Any,
+    *,
+    src_dir_fd: int | None = None,
+    dst_dir_fd: int | None = None,
+    follow_symlinks: bool = True,
+) -> None:
+    """Stand in for `os.link`."""
+    source, target = paths.locate(src, src_dir_fd), paths.locate(dst, dst_dir_fd)
+    if not isinstance(source, Place) and not isinstance(target, Place):
+        _real["link"](
+            source or src,
+            target or dst,
+            src_dir_fd=src_dir_fd,
+            dst_dir_fd=dst_dir_fd,
+            follow_symlinks=follow_symlinks,
+        )
+        return
+    if not isinstance(source, Place) or not isinstance(target, Place) or source.mount is not target.mount:
+        raise _both(errno.EXDEV, src, dst)
+    with Naming(source.spelled, target.spelled):
+        if source.directory and not modes.S_ISDIR(source.volume.stat(source.parts).mode):
+            raise _both(errno.ENOTDIR, src, dst)
+        source.volume.link(source.parts, target.parts)
+
+
+def symlink(src: Any, dst: Any, target_is_directory: bool = False, *, dir_fd: int | None = None) -> None:
+    """Stand in for `os.symlink`."""
+    place = paths.locate(dst, dir_fd)
+    if not isinstance(place, Place):
+        _real["symlink"](src, place or dst, target_is_directory, dir_fd=dir_fd)
+        return
+    if place.directory:
+        exists = _exists(place)
+        raise _both(errno.EEXIST if exists else errno.ENOENT, src, dst)
+    with Naming(os.fspath(src), place.spelled):
+        if not os.fspath(src):
+            raise _both(errno.ENOENT, src, dst)
+        place.volume.symlink(os.fsdecode(src), place.parts)
+
+
+def _exists(place: Place) -> bool:
+    try:
+        place.volume.stat(place.parts, follow=False)
+    except OSError:
+        return False
+    return True
+
+
+def readlink(path: Any, *, dir_fd: int | None = None) -> Any:
+    """Stand in for `os.readlink`."""
+    place = paths.locate(path, dir_fd)
+    if not isinstance(place, Place):
+        return native.readlink(place or path, dir_fd=dir_fd)
+    if place.directory:
+        place.attributes()
+        raise place.error(errno.EINVAL)
+    with Naming(place.spelled):
+        return like(place.spelled, place.volume.readlink(place.parts))
+
+
+def truncate(path: Any, length: int) -> None:
+    """Stand in for `os.truncate`."""
+    place = paths.locate(path)
+    if isinstance(path, int) or not isinstance(place, Place):
+        native.truncate(path if isinstance(place, Place) else place or path, length)  # a descriptor's memory is cut
+        return
+    if length < 0:
+        raise place.error(errno.EINVAL)
+    place.demand_directory()
+    descriptors.settle(place)
+    with Naming(place.spelled):
+        place.volume.truncate(place.parts, length)
+
+
+def utime(
+    path: Any,
+    times: tuple[float, float] | None = None,
+    *,
+    ns: tuple[int, int] | None = None,
+    dir_fd: int | None = None,
+    follow_symlinks: bool = True,
+) -> None:
+    """Stand in for `os.utime`."""
+    place = paths.locate(path, dir_fd)
+    if not isinstance(place, Place):
+        given: dict[str, Any] = {"ns": ns} if ns is not None else {}
+        native.utime(place or path, times, dir_fd=dir_fd, follow_symlinks=follow_symlinks, **given)
+        return
+    accessed, modified = _times(times, ns)
+    descriptors.settle(place)
+    place.demand_directory()
+    with Naming(place.spelled):
+        place.volume.utime(place.parts, accessed, modified, follow=follow_symlinks)
+
+
+def _times(times: Any, ns: Any) -> tuple[int, int]:
+    """Return the two times in nanoseconds, with the errors of `os.utime`."""
+    if times is not None and ns is not None:
+        raise ValueError("utime: you may specify either 'times' or 'ns' but not both")
+    for name, value in (("times", times), ("ns", ns)):
+        if value is not None and not (isinstance(value, tuple) and len(value) == 2):
+            ending = " or None" if name == "times" else ""
+            raise TypeError(f"utime: '{name}' must be {'either ' if ending else ''}a tuple of two ints{ending}")
+    if ns is not None:
+        return int(ns[0]), int(ns[1])
+    if times is not None:
+        return _nanoseconds(times[0]), _nanoseconds(times[1])
+    now = time.time_ns()
+    return now, now
+
+
+def _nanoseconds(seconds: float) -> int:
+    if isinstance(seconds, int):
+        return seconds * 1_000_000_000
+    whole = int(seconds // 1)
+    return whole * 1_000_000_000 + int((seconds - whole) * 1e9)
+
+
+def chmod(path: Any, mode: int, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> None:
+    """Stand in for `os.chmod`."""
+    place = paths.locate(path, dir_fd)
+    if not isinstance(place, Place):
+        native.chmod(place or path, mode, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+        return
+    place.demand_directory()
+    with Naming(place.spelled):
+        place.volume.chmod(place.parts, mode & 0o7777, follow=follow_symlinks)
+
+
+def chown(path: Any, uid: int, gid: int, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> None:
+    """Stand in for `os.chown`."""
+    place = paths.locate(path, dir_fd)
+    if not isinstance(place, Place):
+        _real["chown"](place or path, uid, gid, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+        return
+    place.demand_directory()
+    with Naming(place.spelled):
+        place.volume.chown(place.parts, uid, gid, follow=follow_symlinks)
+
+
+def lchown(path: Any, uid: int, gid: int) -> None:
+    """Stand in for `os.lchown`."""
+    chown(path, uid, gid, follow_symlinks=False)
+    return
+
+
+def statvfs(path: Any) -> Any:
+    """Stand in for `os.statvfs`: a mount has room (1 TiB), and says so."""
+    place = paths.locate(path)
+    if not isinstance(place, Place):
+        return _real["statvfs"](place or path)
+    place.attributes()
+    block, blocks = 4096, 2**28
+    return os.statvfs_result((block, block, blocks, blocks, blocks, blocks, blocks, blocks, 0, paths.MAX_NAME))
+
+
+def mkfifo(path: Any, mode: int = 0o666, *, dir_fd: int | None = None) -> None:
+    """Stand in for `os.mkfifo`: not in a mount (EPERM)."""
+    place = paths.locate(path, dir_fd)
+    if not isinstance(place, Place):
+        _real["mkfifo"](place or path, mode, dir_fd=dir_fd)
+        return
+    raise place.error(errno.EEXIST if _exists(place) else errno.EPERM)
+
+
+def mknod(path: Any, mode: int = 0o600, device: int = 0, *, dir_fd: int | None = None) -> None:
+    """Stand in for `os.mknod`: not in a mount (EPERM)."""
+    place = paths.locate(path, dir_fd)
+    if not isinstance(place, Place):
+        _real["mknod"](place or path, mode, device, dir_fd=dir_fd)
+        return
+    raise place.error(errno.EEXIST if _exists(place) else errno.EPERM)
+
+
+def listxattr(path: Any = None, *, follow_symlinks: bool = True) -> list[str]:
+    """Stand in for `os.listxattr`: mounted files have no extended attributes."""
+    place = paths.locate(path)
+    if isinstance(path, int) or not isinstance(place, Place):
+        return _real["listxattr"](place or path, follow_symlinks=follow_symlinks)  # type: ignore[no-any-return]
+    place.attributes(follow=follow_symlinks)
+    return []
+
+
+def getxattr(path: Any, attribute: Any, *, follow_symlinks: bool = True) -> bytes:
+    """Stand in for `os.getxattr`: mounted files have no extended attributes (ENODATA)."""
+    place = paths.locate(path)
+    if isinstance(path, int) or not isinstance(place, Place):
+        return _real["getxattr"](place or path, attribute, follow_symlinks=follow_symlinks)  # type: ignore[no-any-return]
+    raise place.error(errno.ENODATA)
+
+
+def setxattr(path: Any, attribute: Any, value: Any, flags: int = 0, *, follow_symlinks: bool = True) -> None:
+    """Stand in for `os.setxattr`: mounted files have no extended attributes (ENOTSUP)."""
+    place = paths.locate(path)
+    if isinstance(path, int) or not isinstance(place, Place):
+        _real["setxattr"](place or path, attribute, value, flags, follow_symlinks=follow_symlinks)
+        return
+    raise place.error(errno.ENOTSUP)
+
+
+def removexattr(path: Any, attribute: Any, *, follow_symlinks: bool = True) -> None:
+    """Stand in for `os.removexattr`: mounted files have no extended attributes (ENODATA)."""
+    place = paths.locate(path)
+    if isinstance(path, int) or not isinstance(place, Place):
+        _real["removexattr"](place or path, attribute, follow_symlinks=follow_symlinks)
+        return
+    raise place.error(errno.ENODATA)
+
+
+def umask(mask: int, /) -> int:
+    """Stand in for `os.umask`, remembering it."""
+    former = native.umask(mask)
+    files.umask.value = mask & 0o777
+    return former
+
+
+def chdir(path: Any) -> None:
+    """Stand in for `os.chdir`. Inside a mount the process itself stands in the nearest directory that the disk has."""
+    place = paths.locate(path)
+    if not isinstance(place, Place):
+        native.chdir(place or path)
+        paths.refresh_working_directory()
+        return
+    if not modes.S_ISDIR(place.attributes().mode):
+        raise place.error(errno.ENOTDIR)
+    for folder in (place.absolute, *paths.parents(place.absolute)):
+        try:
+            native.chdir(folder)
+            break
+        except OSError:
+            continue
+    paths.set_working_directory(place.absolute, virtual=True)
+
+
+def getcwd() -> str:
+    """Stand in for `os.getcwd`."""
+    return paths.working_directory() or native.getcwd()
+
+
+def getcwdb() -> bytes:
+    """Stand in for `os.getcwdb`."""
+    return os.fsencode(getcwd())
+
+
+def fstat(fd: int) -> os.stat_result:
+    """Stand in for `os.fstat`."""
+    found = descriptors.lookup(fd) if descriptors.any_open() else None
+    return native.fstat(fd) if found is None else found.attributes().stat_result()
+
+
+def close(fd: int) -> None:
+    """Stand in for `os.close`; commits a mounted file."""
+    if descriptors.is_registered(fd):
+        descriptors.close(fd)
+    else:
+        native.close(fd)
+
+
+def fsync(fd: Any) -> None:
+    """Stand in for `os.fsync` and `os.fdatasync`; commits a mounted file."""
+    number = fd if isinstance(fd, int) or not hasattr(fd, "fileno") else fd.fileno()
+    if not descriptors.sync(number):
+        native.fsync(number)
+
+
+def fdatasync(fd: Any) -> None:
+    """Stand in for `os.fdatasync`."""
+    fsync(fd)
+
+
+def dup(fd: int, /) -> int:
+    """Stand in for `os.dup`."""
+    found = descriptors.lookup(fd)
+    new = native.dup(fd)
+    return new if found is None else descriptors.register_again(new, found)
+
+
+def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
+    """Stand in for `os.dup2`."""
+    found, replaced = descriptors.lookup(fd), descriptors.lookup(fd2)
+    new = native.dup2(fd, fd2, inheritable)
+    if fd == fd2 or (found is None and replaced is None):
+        return new
+    return descriptors.reregister(fd2, found)
+
+
+def fchdir(fd: Any) -> None:
+    """Stand in for `os.fchdir`."""
+    number = fd if isinstance(fd, int) else fd.fileno()
+    chdir(number)
+
+
+def fchmod(fd: int, mode: int) -> None:
+    """Stand in for `os.fchmod`."""
+    if descriptors.lookup(fd) is None:
+        _real["fchmod"](fd, mode)
+    else:
+        chmod(fd, mode)
+
+
+def fchown(fd: int, uid: int, gid: int) -> None:
+    """Stand in for `os.fchown`."""
+    if descriptors.lookup(fd) is None:
+        _real["fchown"](fd, uid, gid)
+    else:
+        chown(fd, uid, gid)

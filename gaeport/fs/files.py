@@ -1,0 +1,449 @@
+"""What `open()` returns for a file in a mount.
+
+The raw layer is ours; buffering, text and newlines are the standard library's own classes on top of it, put together
+as `io.open` does.
+"""
+
+import errno
+import io
+import os
+import sys
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gaeport.fs import descriptors, native, opened
+from gaeport.fs.places import Naming, Place
+from gaeport.fs.volume import OpenFile
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+READ_BUFFER = 256 * 1024  # bytes; a file read in sequence costs one call of the volume for each
+WRITE_BUFFER = 64 * 1024  # bytes
+LEAST_BUFFER = 8192  # bytes, io's own; small files need no more
+
+_PIECE = 1024 * 1024  # bytes read at a time when the whole rest is asked for
+_COPIERS = {"shutil", "pathlib._os"}  # they ask for descriptors to copy in the kernel, and else copy piece by piece
+_WRITING = os.O_WRONLY | os.O_RDWR
+
+
+class RawFile(io.RawIOBase):
+    """An open file in a mount, unbuffered: a position on top of the volume's open file."""
+
+    opened: "Opened | None" = None  # what the end of a request knows of this file; lives as long as it
+
+    def __init__(self, place: Place, handle: OpenFile, mode: str, flags: int) -> None:
+        self.name: str | bytes = place.spelled
+        self._place = place
+        self._flags = flags
+        self._kind = mode
+        self._position = 0
+        self._descriptor: descriptors.DescriptorFile | None = None
+        self._abandoned = False
+        self._handle = handle
+        if flags & os.O_APPEND:
+            self._position = handle.size
+
+    @property
+    def mode(self) -> str:
+        """The mode as `io.FileIO` spells it."""
+        plus = "+" if self.readable() and self.writable() else ""
+        return f"{'r' if self._kind == 'w' and plus else self._kind}b{plus}"
+
+    @property
+    def closefd(self) -> bool:
+        """Always True: there is nothing else that could close it."""
+        return True
+
+    @property
+    def handle(self) -> OpenFile:
+        """The volume's open file."""
+        return self._handle
+
+    def __repr__(self) -> str:
+        state = "[closed]" if self.closed else f"name={self.name!r} mode={self.mode!r} closefd=True"
+        return f"<gaeport.fs.files.RawFile {state}>"
+
+    def __reduce_ex__(self, protocol: object) -> str:
+        raise TypeError("cannot pickle 'gaeport.fs.files.RawFile' object")
+
+    def readable(self) -> bool:
+        """Whether it was opened for reading."""
+        self._check_open()
+        return not self._flags & os.O_WRONLY
+
+    def writable(self) -> bool:
+        """Whether it was opened for writing."""
+        self._check_open()
+        return bool(self._flags & _WRITING)
+
+    def seekable(self) -> bool:
+        """Always True."""
+        self._check_open()
+        return True
+
+    def isatty(self) -> bool:
+        """Always False."""
+        self._check_open()
+        return False
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        """Read into `buffer`; returns the number of bytes, 0 at the end."""
+        self._demand_readable()
+        if self._descriptor is not None:
+            return self._descriptor.readinto(buffer) or 0
+        view = memoryview(buffer).cast("B")
+        with Naming(self.name):
+            data = self._handle.pread(len(view), self._position)
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def readall(self) -> bytes:
+        """Return everything from the position to the end."""
+        self._demand_readable()
+        if self._descriptor is not None:
+            return self._descriptor.readall() or b""
+        pieces = []
+        with Naming(self.name):
+            wanted = max(self._handle.size - self._position, 0) + 1
+            while data := self._handle.pread(min(wanted, _PIECE), self._position):
+                pieces.append(data)
+                self._position += len(data)
+                wanted = max(self._handle.size - self._position, 0) + 1
+        return b"".join(pieces)
+
+    def write(self, data: "ReadableBuffer") -> int:
+        """Write at the position (or the end, when opened for append); returns the number of bytes, always all."""
+        self._check_open()
+        if not self._flags & _WRITING:
+            raise io.UnsupportedOperation("File not open for writing")
+        view = memoryview(data).cast("B")
+        if self._abandoned:
+            return len(view)
+        if self._descriptor is not None:
+            return self._descriptor.write(view)
+        with Naming(self.name):
+            if self._flags & os.O_APPEND:
+                self._position = self._handle.append(view)
+            else:
+                self._position += self._handle.pwrite(view, self._position)
+        return len(view)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move the position and return it. Raises OSError EINVAL for a negative one."""
+        self._check_open()
+        if self._descriptor is not None:
+            return self._descriptor.seek(offset, whence)
+        position = offset + self._origin(offset, whence)
+        if position < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._position = position
+        return position
+
+    def _origin(self, offset: int, whence: int) -> int:
+        if whence == os.SEEK_SET:
+            return 0
+        if whence == os.SEEK_CUR:
+            return self._position
+        if whence == os.SEEK_END:
+            return self._handle.size
+        if whence not in (getattr(os, "SEEK_DATA", None), getattr(os, "SEEK_HOLE", None)):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        if not 0 <= offset < self._handle.size:
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+        return 0 if whence == os.SEEK_DATA else self._handle.size - offset
+
+    def tell(self) -> int:
+        """Return the position."""
+        self._check_open()
+        return self._position if self._descriptor is None else self._descriptor.tell()
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut or extend with zeros to `size` bytes, by default to the position; the position stays."""
+        self._check_open()
+        if not self._flags & _WRITING:
+            raise io.UnsupportedOperation("File not open for writing")
+        length = self.tell() if size is None else size
+        if length < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        if self._descriptor is not None:
+            return self._descriptor.truncate(length)
+        with Naming(self.name):
+            self._handle.truncate(length)
+        return length
+
+    def fileno(self) -> int:
+        """Return a real descriptor with the content; from here on it is the truth.
+
+        Raises:
+            OSError: EFBIG, the content is larger than a descriptor may hold in memory.
+        """
+        self._check_open()
+        if sys._getframe(1).f_globals.get("__name__") in _COPIERS:
+            raise io.UnsupportedOperation("fileno")  # copied in bounded memory instead
+        if self._descriptor is None:
+            fd = descriptors.open_file(self._place, self._handle, self._flags)
+            os.lseek(fd, self._position, os.SEEK_SET)
+            self._descriptor = descriptors.DescriptorFile(fd, self.mode.replace("x", "w"))
+        return self._descriptor.fileno()
+
+    def sync(self) -> None:
+        """Commit what reached this layer (fsync)."""
+        if self._descriptor is not None:
+            descriptors.sync(self._descriptor.fileno())
+        elif not self._abandoned:
+            with Naming(self.name):
+                self._handle.sync()
+
+    def discard(self) -> None:
+        """Let go without committing; what is still written is dropped."""
+        self._abandoned = True
+        self._handle.discard()
+
+    def close(self) -> None:
+        """Commit and let go. Raises OSError when the commit fails; it is closed all the same."""
+        if self.closed:
+            return
+        try:
+            if not self._abandoned:
+                self._commit_and_close()
+        finally:
+            super().close()
+
+    def _commit_and_close(self) -> None:
+        if self._descriptor is not None:
+            self._descriptor.close()
+            return
+        try:
+            with Naming(self.name):
+                self._handle.close()
+        except BaseException:
+            self._handle.discard()
+            raise
+
+    def __del__(self) -> None:
+        if not self.closed:
+            self._dealloc_warn(self)
+            self.close()
+
+    def _dealloc_warn(self, source: object) -> None:
+        """Warn that it was never closed (the buffered and text layers call this by name)."""
+        if not self.closed:
+            warnings.warn(f"unclosed file {source!r}", ResourceWarning, stacklevel=2, source=source)
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+
+    def _demand_readable(self) -> None:
+        self._check_open()
+        if self._flags & os.O_WRONLY:
+            raise io.UnsupportedOperation("File not open for reading")
+
+
+class Opened:
+    """A file object open for writing, for the end of a request."""
+
+    def __init__(self, top: Any, raw: RawFile, *, truncating: bool) -> None:
+        self._top = weakref.ref(top)
+        self._raw = weakref.ref(raw)
+        self.truncating = truncating
+        raw.opened = self
+
+    @property
+    def released(self) -> bool:
+        """Whether it was closed."""
+        raw = self._raw()
+        return raw is None or raw.closed
+
+    def settle(self) -> None:
+        """Flush and commit; the file stays open."""
+        top, raw = self._top(), self._raw()
+        if raw is None or raw.closed:
+            return
+        if top is not None:
+            top.flush()
+        raw.sync()
+
+    def abandon(self) -> None:
+        """Close without committing."""
+        top, raw = self._top(), self._raw()
+        if raw is not None:
+            raw.discard()
+            (raw if top is None else top).close()
+
+
+def open_handle(place: Place, flags: int, mode: int) -> OpenFile:
+    """Open a file of a volume as os.open does.
+
+    Args:
+        place: where.
+        flags: those of os.open.
+        mode: the permissions of a new file, before the umask.
+    """
+    descriptors.settle(place)
+    if place.directory:
+        _refuse_as_file(place, flags)
+    with Naming(place.spelled):
+        return place.volume.open(place.parts, flags, mode & ~umask.value)
+
+
+def _refuse_as_file(place: Place, flags: int) -> None:
+    if flags & os.O_CREAT:
+        raise place.error(errno.EISDIR)
+    place.attributes()  # ENOENT, ENOTDIR
+    if not flags & os.O_DIRECTORY:
+        raise place.error(errno.EISDIR)
+
+
+class _Umask:
+    """The process's umask, remembered because the system can only tell it by changing it."""
+
+    def __init__(self) -> None:
+        self.value = 0o022
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Ask the system."""
+        self.value = native.umask(0o077)
+        native.umask(self.value)
+
+
+umask = _Umask()
+
+_MODES = {
+    "r": os.O_RDONLY,
+    "w": os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
+    "a": os.O_WRONLY | os.O_CREAT | os.O_APPEND,
+    "x": os.O_WRONLY | os.O_CREAT | os.O_EXCL,
+}
+_parsed: dict[str, tuple[str, int, bool]] = {}
+
+
+def parse_mode(mode: str) -> tuple[str, int, bool]:
+    """Take a mode of `open` apart: its kind (r, w, a or x), the flags of os.open, and whether it is binary.
+
+    Raises:
+        ValueError: with the messages of `io.open`.
+    """
+    known = _parsed.get(mode)
+    if known is not None:
+        return known
+    if not isinstance(mode, str):
+        raise TypeError(f"open() argument 'mode' must be str, not {type(mode).__name__}")
+    letters = set(mode)
+    if letters - set("axrwb+t") or len(mode) > len(letters):
+        raise ValueError(f"invalid mode: {mode!r}")
+    if {"t", "b"} <= letters:
+        raise ValueError("can't have text and binary mode at once")
+    kinds = letters & set("axrw")
+    if len(kinds) != 1:
+        raise ValueError("must have exactly one of create/read/write/append mode")
+    kind = kinds.pop()
+    flags = _MODES[kind]
+    if "+" in letters:
+        flags = flags & ~os.O_WRONLY | os.O_RDWR
+    _parsed[mode] = found = (kind, flags, "b" in letters)
+    return found
+
+
+def _check_arguments(
+    binary: bool, buffering: int, encoding: str | None, errors: str | None, newline: str | None
+) -> None:
+    if not binary:
+        if buffering == 0:
+            raise ValueError("can't have unbuffered text I/O")
+        return
+    for name, value in (("encoding", encoding), ("errors", errors), ("newline", newline)):
+        if value is not None:
+            article = "an" if name in ("encoding", "errors") else "a"
+            raise ValueError(f"binary mode doesn't take {article} {name} argument")
+    if buffering == 1:
+        message = "line buffering (buffering=1) isn't supported in binary mode, the default buffer size will be used"
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+def open_place(
+    place: Place,
+    mode: str = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+) -> Any:
+    """Open a file in a mount as `io.open` does, with its arguments and its errors."""
+    kind, flags, binary = parse_mode(mode)
+    _check_arguments(binary, buffering, encoding, errors, newline)
+    if not closefd:
+        raise ValueError("Cannot use closefd=False with file name")
+    if not binary:
+        encoding = io.text_encoding(encoding, 3)
+    raw = RawFile(place, open_handle(place, flags, 0o666), kind, flags)
+    try:
+        top = _dress(raw, mode, flags, buffering, encoding, errors, newline, raw.handle.size)
+    except BaseException:
+        raw.discard()
+        raw.close()
+        raise
+    if flags & _WRITING:
+        opened.note(Opened(top, raw, truncating=kind in "wx"))
+    return top
+
+
+def open_descriptor(
+    file: object,
+    mode: str = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+    opener: Callable[[Any, int], int] | None = None,
+) -> Any:
+    """Open a registered descriptor, or whatever `opener` returns, as `io.open` does."""
+    _, flags, binary = parse_mode(mode)
+    _check_arguments(binary, buffering, encoding, errors, newline)
+    if not binary:
+        encoding = io.text_encoding(encoding, 3)
+    letters = mode.replace("t", "").replace("b", "")
+    raw = descriptors.DescriptorFile(file, letters, closefd, opener)  # type: ignore[arg-type]
+    try:
+        return _dress(raw, mode, flags, buffering, encoding, errors, newline, 0)
+    except BaseException:
+        raw.close()
+        raise
+
+
+def _dress(
+    raw: Any,
+    mode: str,
+    flags: int,
+    buffering: int,
+    encoding: str | None,
+    errors: str | None,
+    newline: str | None,
+    size: int,
+) -> Any:
+    """Put the standard library's buffered and text layers on a raw file."""
+    text = "b" not in mode
+    if buffering == 0:
+        return raw
+    line_buffering = buffering == 1 and text
+    if buffering <= 1:
+        buffering = WRITE_BUFFER if flags & _WRITING else max(LEAST_BUFFER, min(READ_BUFFER, size + 1))
+        line_buffering = line_buffering or raw.isatty()
+    if flags & os.O_RDWR:
+        layer: Any = io.BufferedRandom(raw, buffering)
+    elif flags & os.O_WRONLY:
+        layer = io.BufferedWriter(raw, buffering)
+    else:
+        layer = io.BufferedReader(raw, buffering)
+    if not text:
+        return layer
+    wrapped = io.TextIOWrapper(layer, encoding, errors, newline, line_buffering)
+    wrapped.mode = mode  # type: ignore[misc]  # io.open sets it just so
+    return wrapped

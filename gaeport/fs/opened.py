@@ -1,0 +1,59 @@
+"""Remembers every file that is open for writing, with the request that opened it.
+
+A handle of another request or thread is never touched at a request's end. (A thread that a request starts has a context
+of its own, and so belongs to no request.)
+"""
+
+import threading
+import weakref
+from contextvars import ContextVar, Token
+from typing import Protocol
+
+
+class Pending(Protocol):
+    """Something opened for writing. `truncating`: opened with mode "w" or "x", its former content dropped."""
+
+    truncating: bool
+
+    @property
+    def released(self) -> bool:
+        """Whether it was closed."""
+        ...
+
+    def settle(self) -> None:
+        """Flush what Python buffers and commit; it stays open."""
+        ...
+
+    def abandon(self) -> None:
+        """Let go without committing."""
+        ...
+
+
+class Request:
+    """The files that one request opened for writing."""
+
+    __slots__ = ("opened", "token")
+
+    def __init__(self) -> None:
+        self.opened: list[weakref.ref[Pending]] = []
+        self.token: Token[Request | None] | None = None
+
+
+current: ContextVar[Request | None] = ContextVar("gaeport_request", default=None)
+_everything: "weakref.WeakSet[Pending]" = weakref.WeakSet()
+_lock = threading.Lock()
+
+
+def note(pending: Pending) -> None:
+    """Remember something opened for writing."""
+    with _lock:
+        _everything.add(pending)
+    request = current.get()
+    if request is not None:
+        request.opened.append(weakref.ref(pending))
+
+
+def everything() -> list[Pending]:
+    """Return what is open for writing in this process."""
+    with _lock:
+        return [pending for pending in _everything if not pending.released]

@@ -1,0 +1,200 @@
+"""Replaces Python's file functions by those that know the mounts, and puts them back. The only module that does.
+
+A function is replaced wherever it is bound: in `os`, `posix`, `builtins`, `io` and `_io`, and in every loaded module
+and class that took a reference of its own earlier (`from os import open`, `bltn_open = open`, a default argument).
+Imports are the exception: importlib keeps a copy of the unpatched `posix`, and reads by `_io.open_code`, which stays as
+it is, so that code is never imported from a mount (what was uploaded must not run).
+"""
+
+import atexit
+import builtins
+import io
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from types import FunctionType, ModuleType
+from typing import Any
+
+from gaeport.fs import calls, descriptors, files, guards, listing, native, opening, paths, requests
+
+_SETS = ("supports_dir_fd", "supports_effective_ids", "supports_fd", "supports_follow_symlinks")
+_KEPT = {("_io", "FileIO")}  # importlib reads byte code by it
+_OWN = "gaeport.fs."
+
+_lock = threading.RLock()
+_installed = False
+_hooked = False
+_changed_classes: list[tuple[type, str, Any, Any]] = []  # class, name, original, replacement
+_importer_os: Any = None
+
+
+def is_installed() -> bool:
+    """Whether the functions are replaced now."""
+    return _installed
+
+
+def install() -> None:
+    """Replace the functions everywhere. A second call does nothing."""
+    global _installed
+    with _lock:
+        if _installed:
+            return
+        pairs = replacements()
+        _separate_importer()
+        for name in _SETS:
+            functions: set[Any] = getattr(os, name, set())
+            functions.update([new for old, new in pairs if _is_in(old, functions)])
+        files.umask.refresh()
+        paths.refresh_working_directory()
+        _exchange({id(old): new for old, new in pairs})
+        _installed = True
+        _hook_process()
+
+
+def uninstall() -> None:
+    """Put every function back where it was, also in modules loaded since. A second call does nothing."""
+    global _installed
+    with _lock:
+        if not _installed:
+            return
+        pairs = replacements()
+        _restore_classes()
+        _exchange({id(new): old for old, new in pairs})
+        for name in _SETS:
+            getattr(os, name, set()).difference_update([new for _, new in pairs])
+        _rejoin_importer()
+        _installed = False
+
+
+_pairs: list[tuple[Any, Any]] = []
+
+
+def replacements() -> list[tuple[Any, Any]]:
+    """Return the replaced objects with what stands in for them; the same objects on every call."""
+    if not _pairs:
+        for name, original in native.os_functions.items():
+            _pairs.append((original, getattr(listing if name in ("listdir", "scandir") else calls, name)))
+        _pairs.append((builtins.open, opening.open))
+        _pairs.append((io.FileIO, opening.FileIO))
+        _pairs.append((guards.native_mmap, guards.MemoryMap))
+        _pairs.extend(_sqlite())
+    return _pairs
+
+
+def _sqlite() -> Iterator[tuple[Any, Any]]:
+    try:
+        import _sqlite3  # without the package around it, which costs more
+    except ImportError:
+        return
+    yield _sqlite3.connect, guards.guarded_connect(_sqlite3.connect, _sqlite3.OperationalError)
+
+
+def _is_in(function: Any, functions: set[Any]) -> bool:
+    return function in functions
+
+
+def _exchange(mapping: dict[int, Any]) -> None:
+    """Put mapping[id(x)] in the place of every x that a loaded module, one of its classes or a default binds."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(_OWN):
+            continue
+        try:
+            namespace = object.__getattribute__(module, "__dict__")  # a lazy module stays unloaded
+        except AttributeError:
+            continue
+        if isinstance(namespace, dict):
+            _exchange_names(name, namespace, mapping)
+
+
+def _exchange_names(module: str, namespace: dict[str, Any], mapping: dict[int, Any]) -> None:
+    for key, value in list(namespace.items()):
+        if id(value) in mapping:
+            if (module, key) not in _KEPT:
+                namespace[key] = mapping[id(value)]
+        elif value.__class__ is FunctionType:
+            _exchange_defaults(value, mapping)
+        elif isinstance(value, type) and value.__dict__.get("__module__") == module:
+            _exchange_members(value, mapping)
+
+
+def _exchange_members(owner: type, mapping: dict[int, Any]) -> None:
+    for key, value in list(owner.__dict__.items()):
+        if value.__class__ is FunctionType:
+            _exchange_defaults(value, mapping)
+            continue
+        inner = value.__func__ if value.__class__ is staticmethod else value
+        if id(inner) in mapping:
+            new = mapping[id(inner)]
+            # a built-in function does not become a method, one of Python does unless it is static
+            replacement = new if isinstance(new, type) or inner.__class__ is type else staticmethod(new)
+            if _set_member(owner, key, replacement):
+                _changed_classes.append((owner, key, value, replacement))
+
+
+def _set_member(owner: type, key: str, value: Any) -> bool:
+    try:
+        setattr(owner, key, value)
+    except (AttributeError, TypeError):  # a class of C code, or one that refuses
+        return False
+    return True
+
+
+def _exchange_defaults(function: Any, mapping: dict[int, Any]) -> None:
+    defaults = function.__defaults__
+    if defaults and any(id(value) in mapping for value in defaults):
+        function.__defaults__ = tuple(mapping.get(id(value), value) for value in defaults)
+    named = function.__kwdefaults__
+    if named and any(id(value) in mapping for value in named.values()):
+        function.__kwdefaults__ = {key: mapping.get(id(value), value) for key, value in named.items()}
+
+
+def _restore_classes() -> None:
+    for owner, key, original, replacement in reversed(_changed_classes):
+        if owner.__dict__.get(key) is replacement:
+            _set_member(owner, key, original)
+    _changed_classes.clear()
+
+
+def _separate_importer() -> None:
+    """Give importlib a `posix` of its own, unpatched."""
+    global _importer_os
+    importer: Any = sys.modules["_frozen_importlib_external"]
+    _importer_os = importer._os
+    copy = ModuleType(_importer_os.__name__)
+    copy.__dict__.update(_importer_os.__dict__)
+    importer._os = copy
+
+
+def _rejoin_importer() -> None:
+    importer: Any = sys.modules["_frozen_importlib_external"]
+    importer._os = _importer_os
+
+
+def _hook_process() -> None:
+    """Commit before a fork (the child must not do it again) and at the end of the process."""
+    global _hooked
+    if _hooked:
+        return
+    _hooked = True
+    atexit.register(_at_exit)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=commit_everything)
+
+
+def commit_everything() -> None:
+    """Commit what every volume and every descriptor holds. Raises the first OSError, after everything was tried."""
+    steps = [descriptors.settle_all, *(mount.volume.commit_all for mount in paths.mounts())]
+    errors: list[OSError] = []
+    for step in steps:
+        try:
+            step()
+        except OSError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def _at_exit() -> None:
+    requests.settle_all()
+    commit_everything()
