@@ -57,7 +57,7 @@ def open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None)
     place = paths.locate(path, dir_fd)
     if not isinstance(place, Place):
         fd = native.os_open(place or path, flags, mode, dir_fd=dir_fd)
-        above = paths.ancestor(path, dir_fd)
+        above = None if flags & (_WRITING | os.O_CREAT) else paths.ancestor(path, dir_fd)
         return fd if above is None else descriptors.register_disk_directory(fd, above)
     if flags & _PATH_ONLY:
         raise place.error(errno.EOPNOTSUPP, "O_PATH and O_TMPFILE are not there for mounted files")

@@ -153,6 +153,9 @@ class Directories:
         if self._volume.commit(lambda: [mutation, self._volume.guard(parent), *more]) is None:
             self.restore(parent)
             return False
+        if entry.dir is not None:
+            made = Directory(entry.dir, entry.lower, entry.guards, entry.ino)
+            self._tree.remember(str(parent.id), node.name, made)
         self._volume.times.touch(str(parent.id))
         return True
 

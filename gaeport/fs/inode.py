@@ -116,6 +116,7 @@ class Inode:
         self.fresh: Entry = Entry("file", ino)  # what a first commit makes of it: mode and owner
         self._modified: int | None = None
         self._upload: Upload | None = None
+        self._unspilled = 0  # bytes written since pieces in memory were last looked at
 
     @property
     def dirty(self) -> bool:
@@ -147,14 +148,14 @@ class Inode:
         with self.lock:
             self.changes.on_write(min(offset, self.view.size), offset + len(data))
             self.view.write(offset, data)
-            self._written()
+            self._written(len(data))
 
     def append(self, data: bytes | memoryview) -> int:
         """Put data at the end; returns the new end."""
         with self.lock:
             self.changes.on_append(self.view.size)
             self.view.write(self.view.size, data)
-            self._written()
+            self._written(len(data))
             return self.view.size
 
     def truncate(self, size: int) -> None:
@@ -164,9 +165,11 @@ class Inode:
             self.view.truncate(size)
             self._modified = time.time_ns()
 
-    def _written(self) -> None:
+    def _written(self, count: int) -> None:
         self._modified = time.time_ns()
-        if self.view.pieces[-1].length >= SPILL:
+        self._unspilled += count
+        if self._unspilled >= SPILL:
+            self._unspilled = 0
             spill = self._volume.storage.spill
             guarded(lambda: spill(self.view, self.ino, self._current_upload), self.path)
 

@@ -22,12 +22,14 @@ MAX_NAME = 255  # bytes of one file name, as on Linux
 MAX_PATH = 4095  # bytes of a whole path, as on Linux
 MAX_LINKS = 40  # symbolic links followed in one path, as on Linux
 
-Located = Place | str | None
+Located = Place | str | bytes | None
 
 _lock = threading.RLock()
 _mounts: tuple[Mount, ...] = ()
 _roots: tuple[tuple[str, Mount], ...] = ()
+_starts: tuple[str, ...] = ()  # the roots' paths
 _ancestors: frozenset[str] = frozenset()
+_ancestor_names: frozenset[str] = frozenset()
 _hidden: dict[str, dict[str, Mount]] = {}  # mounts that the disk does not show in their parent: by parent, by name
 _prefixes: tuple[str, ...] = ()
 _cwd = "/"
@@ -41,12 +43,14 @@ def mounts() -> tuple[Mount, ...]:
 
 def set_mounts(found: Iterable[Mount]) -> None:
     """Replace the table of mounts."""
-    global _mounts, _roots, _ancestors, _hidden
+    global _mounts, _roots, _starts, _ancestors, _ancestor_names, _hidden
     with _lock:
         _mounts = tuple(found)
         pairs = {spelling: mount for mount in reversed(_mounts) for spelling in (mount.spelled, mount.root)}
         _roots = tuple(sorted(pairs.items(), key=lambda pair: len(pair[0]), reverse=True))
         _ancestors = frozenset(parent for root in pairs for parent in parents(root))
+        _starts = tuple(root for root, _ in _roots)
+        _ancestor_names = frozenset(os.path.basename(path) for path in _ancestors) | {"", ".", ".."}
         _hidden = {}
         for root, mount in pairs.items():
             if not on_disk(root):
@@ -111,8 +115,8 @@ def locate(path: object, dir_fd: int | None = None) -> Located:
         dir_fd: the directory that a relative path starts from, instead of the working directory.
 
     Returns:
-        A Place when it leads into a mount; None when it does not; and a str when it does not but has to be spelled so
-        for the system to find it.
+        A Place when it leads into a mount; None when it does not; and a str or bytes when it does not but has to be
+        spelled so for the system to find it.
 
     Raises:
         OSError: ENAMETOOLONG, ELOOP, or what stands in the way of a "..".
@@ -136,9 +140,10 @@ def _locate_other(path: object, dir_fd: int | None) -> Located:
     text = os.fsdecode(spelled)
     if dir_fd is not None:
         return _locate_at(text, spelled, dir_fd)
+    found = None
     if text.startswith(_prefixes) or "/.." in text or "/./" in text or "//" in text:
-        return _resolve(text, spelled)
-    return None
+        found = _resolve(text, spelled)
+    return found or spelled  # saves the system's own function from asking a PathLike again
 
 
 def _locate_at(path: str, spelled: str | bytes, dir_fd: int) -> Located:
@@ -158,12 +163,18 @@ def _resolve(path: str, spelled: str | bytes, *, rewritten: bool = False, links:
         rewritten = _virtual
         path = f"{_cwd}/{path}"
     clean = normal(path)
-    for root, mount in _roots:
-        if clean.startswith(root) and (len(clean) == len(root) or clean[len(root)] == "/"):
-            return _place(mount, root, clean[len(root) + 1 :], path, spelled, links)
-    if rewritten or ("/.." in path and any(f"{root}/" in path for root, _ in _roots)):
+    if clean.startswith(_starts):
+        for root, mount in _roots:
+            if clean.startswith(root) and (len(clean) == len(root) or clean[len(root)] == "/"):
+                return _place(mount, root, clean[len(root) + 1 :], path, spelled, links)
+    if rewritten or ("/.." in path and _passes_mount(path)):
         return f"{clean}/" if path.endswith("/") else clean
     return None
+
+
+def _passes_mount(path: str) -> bool:
+    """Whether the spelling goes into a mount (and out again), where the disk may have no directory to leave."""
+    return any(f"{start}/" in path for start in _starts)
 
 
 def normal(path: str) -> str:
@@ -228,6 +239,8 @@ def absolute(path: object) -> str | None:
 
 def ancestor(path: object, dir_fd: int | None = None) -> str | None:
     """Return the absolute path if `path` is a directory of the disk above a mount, else None."""
+    if isinstance(path, str) and path.rpartition("/")[2] not in _ancestor_names:
+        return None
     found = absolute(path)
     if dir_fd is not None and found is not None:
         base = descriptors.directory_of(dir_fd)

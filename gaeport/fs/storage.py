@@ -22,7 +22,7 @@ from gaeport.fs.entries import chunk_key, delete, new_id, record, update, upsert
 TAIL = 64 << 10  # bytes kept inline after the stored part; a longer tail is cut into a chunk
 CHUNK = 900_000  # bytes; a Chunk entity with its key and property name stays under 1,048,572 B
 WITH_COMMIT = 3 * CHUNK  # bytes in one commit; production's limit is 10 MiB, the Firestore emulator's 4 MiB
-SPILL = 8 << 20  # bytes in memory after which a piece is stored early, so that memory stays bounded
+SPILL = 8 << 20  # bytes written after which large pieces are stored early, so that memory stays bounded
 BLOCK = 1 << 20  # bytes read ahead around a small read of a blob
 CACHED_BLOCKS = 8
 RUN = 13  # small chunks in a row, after which they are joined
@@ -133,7 +133,7 @@ class Storage:
         """Store pieces in memory that have grown large, so that a long write stays in bounded memory."""
         for index in range(len(view.pieces) - 1, -1, -1):
             piece = view.pieces[index]
-            if isinstance(piece, Memory) and piece.length >= SPILL:
+            if isinstance(piece, Memory) and piece.length >= BLOCK:
                 view.replace(index, self._upload(piece.data, ino, upload()))
 
     def drop(self, sources: set[str]) -> list[Any]:
