@@ -9,7 +9,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from gaeport.datastore import wire
-from gaeport.errors import DataLoss, file_error
+from gaeport.errors import file_error
 from gaeport.fs import disk
 from gaeport.fs.entries import (
     METADATA,
@@ -254,10 +254,10 @@ class Directories:
             lower=self._tree.root.lower,
         )
         key = entry_key(client, *self.root_place)
-        if node.entry is not None:
-            raise DataLoss(f"the root of mount {self._tree.name!r} has an Entry and no Dir")
-        guard = insert(constant(guard_key(client, str(self._tree.root.id))))
-        self._volume.commit(lambda: [insert(encode(key, entry)), guard])
+        mutations = [insert(constant(guard_key(client, str(self._tree.root.id))))]
+        if node.entry is None:
+            mutations.append(insert(encode(key, entry)))
+        self._volume.commit(lambda: mutations)  # a conflict means that another instance was first
         return True
 
     # Removing
