@@ -100,7 +100,9 @@ def _remote_channel() -> "grpc.Channel":
 
     credentials, _ = google.auth.default(scopes=_SCOPES)
     request = google.auth.transport.requests.Request()
-    return google.auth.transport.grpc.secure_authorized_channel(credentials, request, _ENDPOINT, options=_OPTIONS)
+    authorized: Any = google.auth.transport.grpc.secure_authorized_channel
+    made: grpc.Channel = authorized(credentials, request, _ENDPOINT, options=_OPTIONS)
+    return made
 
 
 def host() -> str:

@@ -6,7 +6,7 @@ Google's libraries (google-cloud-ndb, google-cloud-datastore) run on either unch
 import contextvars
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -15,10 +15,19 @@ from gaeport.datastore import wire
 from gaeport.datastore.transport import SERVICE, Transport, billed
 from gaeport.errors import DatastoreError
 
+if TYPE_CHECKING:  # generic for the type checker, plain classes at run time
+    _Future = grpc.Future[Any]
+    _MultiCallable = grpc.UnaryUnaryMultiCallable[Any, Any]
+    _Interceptor = grpc.UnaryUnaryClientInterceptor[Any, Any]
+else:
+    _Future = grpc.Future
+    _MultiCallable = grpc.UnaryUnaryMultiCallable
+    _Interceptor = grpc.UnaryUnaryClientInterceptor
+
 _OK_CODE = grpc.StatusCode.OK
 
 
-class _Outcome(grpc.Call, grpc.Future):  # type: ignore[misc]  # the stubs type both as Any
+class _Outcome(grpc.Call, _Future):
     """A finished call: its response or its error, in the shapes in which gRPC hands them out."""
 
     def __init__(self, response: Any = None, code: grpc.StatusCode = _OK_CODE, details: str = "") -> None:
@@ -63,8 +72,8 @@ class _Outcome(grpc.Call, grpc.Future):  # type: ignore[misc]  # the stubs type 
     def is_active(self) -> bool:
         return False
 
-    def time_remaining(self) -> None:
-        return None
+    def time_remaining(self) -> float:
+        return 0.0
 
     def cancel(self) -> bool:
         return False
@@ -79,7 +88,7 @@ class _Outcome(grpc.Call, grpc.Future):  # type: ignore[misc]  # the stubs type 
         return True
 
 
-class InProcessError(_Outcome, grpc.RpcError):  # type: ignore[misc]  # the stubs type both as Any
+class InProcessError(_Outcome, grpc.RpcError):
     """A call that failed; a grpc.RpcError that is also the call and the future, as gRPC's own are."""
 
     def __init__(self, code: grpc.StatusCode, details: str) -> None:
@@ -90,7 +99,7 @@ class InProcessError(_Outcome, grpc.RpcError):  # type: ignore[misc]  # the stub
         return self
 
 
-class _UnaryUnary(grpc.UnaryUnaryMultiCallable):  # type: ignore[misc]  # the stubs type it as Any
+class _UnaryUnary(_MultiCallable):
     """One method of the in-process channel."""
 
     def __init__(
@@ -107,14 +116,38 @@ class _UnaryUnary(grpc.UnaryUnaryMultiCallable):  # type: ignore[misc]  # the st
         self._serialize = serialize
         self._deserialize = deserialize
 
-    def __call__(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(
+        self,
+        request: Any,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> Any:
         return self._answer(request).result()
 
-    def with_call(self, request: Any, *args: Any, **kwargs: Any) -> tuple[Any, _Outcome]:
+    def with_call(
+        self,
+        request: Any,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> tuple[Any, Any]:
         outcome = self._answer(request)
         return outcome.result(), outcome
 
-    def future(self, request: Any, *args: Any, **kwargs: Any) -> _Outcome:
+    def future(
+        self,
+        request: Any,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> Any:
         return self._answer(request)
 
     def _answer(self, request: Any) -> _Outcome:
@@ -132,7 +165,7 @@ class _UnaryUnary(grpc.UnaryUnaryMultiCallable):  # type: ignore[misc]  # the st
         return _Outcome(self._deserialize(response) if self._deserialize else response)
 
 
-class InProcessChannel(grpc.Channel):  # type: ignore[misc]  # the stubs type it as Any
+class InProcessChannel(grpc.Channel):
     """A grpc.Channel on a transport inside the process; calls run in the caller's thread and ignore time-outs."""
 
     def __init__(self, transport: Transport) -> None:
@@ -144,7 +177,7 @@ class InProcessChannel(grpc.Channel):  # type: ignore[misc]  # the stubs type it
         request_serializer: Callable[[Any], bytes] | None = None,
         response_deserializer: Callable[[bytes], Any] | None = None,
         _registered_method: bool | None = False,
-    ) -> grpc.UnaryUnaryMultiCallable:
+    ) -> "_MultiCallable":
         """Return the callable for a method path such as "/google.datastore.v1.Datastore/Lookup"."""
         return _UnaryUnary(self, method, request_serializer, response_deserializer)
 
@@ -173,7 +206,7 @@ class InProcessChannel(grpc.Channel):  # type: ignore[misc]  # the stubs type it
         self.close()
 
 
-class _Counter(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]  # the stubs type it as Any
+class _Counter(_Interceptor):
     def __init__(self, latency_ms: float) -> None:
         self._latency = latency_ms / 1000
 

@@ -1,7 +1,7 @@
 """Keys as bytes that sort as Datastore sorts keys, so that SQLite's own order is the query's order.
 
-A stored key is its partition (project, database, namespace) followed by its path. Strings end with a zero byte (zero and
-one are escaped), ids are eight bytes, and an id sorts before a name. A descendant's bytes begin with its ancestor's.
+A stored key is its partition (project, database, namespace) followed by its path. Strings end with a zero byte (zero
+and one are escaped), ids are eight bytes, and an id sorts before a name. What a key begins with is its ancestor.
 """
 
 from functools import lru_cache

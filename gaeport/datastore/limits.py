@@ -17,6 +17,7 @@ MAX_COMMIT = 10_485_760  # bytes of one commit
 MAX_LOOKUP_KEYS = 1_000
 MAX_INDEX_ENTRIES = 20_000  # of one entity
 MAX_DEPTH = 20  # entities and arrays inside one another
+MAX_NOT_IN = 10  # values of one NOT_IN filter
 MAX_DISJUNCTIONS = 30  # a query's filter in disjunctive normal form
 
 _MIN_SECONDS, _MAX_SECONDS = -62_135_596_800, 253_402_300_799  # years 1 to 9999

@@ -33,7 +33,7 @@ def make_client() -> "ndb.Client":
             self.secure = config.environment == "production"
             self.client_info = ndb.client._CLIENT_INFO
             self._client_options = None
-            self._credentials = AnonymousCredentials()
+            self._credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
             self.stub: Any = DatastoreGrpcTransport(host=self.host, channel=channel, client_info=self.client_info)
 
     return Client()

@@ -1,8 +1,8 @@
 """Property values as bytes that sort as Datastore sorts values of mixed types.
 
-The order of types is null, fixed-point numbers (integers, and dates as microseconds), booleans, byte sequences (bytes and
-strings alike), floating-point numbers, geographical points, keys. Two values that Datastore's indexes hold to be equal
-have equal bytes: 3 and 1970-01-01 00:00:00.000003, "a" and b"a".
+The order of types is null, fixed-point numbers (integers, and dates as microseconds), booleans, byte sequences (bytes
+and strings alike), floating-point numbers, geographical points, keys. Two values that Datastore's indexes hold to be
+equal have equal bytes: 3 and 1970-01-01 00:00:00.000003, "a" and b"a".
 Source: "Entity property reference", value type ordering; measured on the Firestore emulator.
 """
 
@@ -128,7 +128,7 @@ def _entries(name: str, value: Any, project: str, database: str) -> Iterator[tup
 def _double(number: float) -> bytes:
     if number != number:
         return _NAN
-    bits: int = struct.unpack(">Q", struct.pack(">d", number or 0.0))[0]  # -0.0 is 0.0
+    bits: int = struct.unpack(">Q", struct.pack(">d", number))[0]
     return (bits ^ _ALL if bits & _SIGN else bits | _SIGN).to_bytes(8, "big")
 
 

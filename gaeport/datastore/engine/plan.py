@@ -6,7 +6,7 @@ from typing import Any
 
 from gaeport.datastore import wire
 from gaeport.datastore.keys import AFTER_DESCENDANTS, encode_key, partition_bytes
-from gaeport.datastore.limits import MAX_DISJUNCTIONS, check_kind
+from gaeport.datastore.limits import MAX_DISJUNCTIONS, MAX_NOT_IN, check_kind
 from gaeport.datastore.values import AFTER_ALL, encode_value
 from gaeport.errors import InvalidArgument, Unimplemented
 
@@ -31,10 +31,13 @@ class Condition:
     excluded: set[bytes] = field(default_factory=set)
 
     def satisfied(self, found: list[bytes]) -> list[bytes]:
-        """Return those of a property's values that satisfy the condition; none means that the entity does not."""
+        """Return those of a property's values that satisfy the condition; none means that the entity does not.
+
+        An equality asks only that its value is there; the entity may stand at another of its values in the order.
+        """
         if not self.equal.issubset(found) or not all(self._within(value) for value in self.equal):
             return []
-        return [value for value in found if self._within(value) and (not self.equal or value in self.equal)]
+        return [value for value in found if self._within(value)]
 
     def _within(self, value: bytes) -> bool:
         return self.low <= value < self.high and value not in self.excluded
@@ -61,11 +64,12 @@ class Alternative:
 
     properties: dict[str, Condition]
     key: Condition
+    ancestor: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A sort order; `name` is never `__key__`."""
+    """A sort order, by a property or by `__key__`."""
 
     name: str
     descending: bool
@@ -79,8 +83,7 @@ class Plan:
         partition: the bytes of project, database and namespace.
         kind: the kind, or None for all kinds.
         alternatives: an entity is a result if it satisfies one of them.
-        orders: all orders, implied ones included, without that of the key.
-        key_descending: the direction of the key, which decides among equals.
+        orders: all orders, implied ones included; that of `__key__` is always among them.
         projection: the projected properties, without `__key__`.
         keys_only: whether only `__key__` is projected.
         distinct: the properties of `distinct_on`.
@@ -90,7 +93,6 @@ class Plan:
     kind: str | None
     alternatives: list[Alternative]
     orders: list[Order]
-    key_descending: bool
     projection: list[str]
     keys_only: bool
     distinct: list[str]
@@ -98,7 +100,12 @@ class Plan:
     @property
     def directions(self) -> list[bool]:
         """For each part of a position, whether it descends."""
-        return [*(order.descending for order in self.orders), self.key_descending]
+        return [order.descending for order in self.orders]
+
+    @property
+    def ordering(self) -> list[Order]:
+        """The orders by properties."""
+        return [order for order in self.orders if order.name != KEY]
 
 
 def make_plan(query: Any, request: Any) -> Plan:
@@ -117,23 +124,22 @@ def make_plan(query: Any, request: Any) -> Plan:
     kind = _kind(query)
     partition = _partition(request)
     builder = _Filters(request, partition)
-    leaves = builder.disjunctive(query.filter) if query.HasField("filter") else [[]]
-    if len(leaves) > MAX_DISJUNCTIONS:
-        raise InvalidArgument(f"the filter has {len(leaves)} disjunctions; the limit is {MAX_DISJUNCTIONS}")
-    alternatives = [builder.alternative(conjunction) for conjunction in leaves]
+    if query.HasField("filter"):
+        alternatives = builder.alternatives(query.filter)
+    else:
+        everything = Condition(low=partition, high=partition + AFTER_DESCENDANTS)
+        alternatives = [Alternative({}, everything)]
     projection = [item.property.name for item in query.projection]
     keys_only = projection == [KEY]
     plan = Plan(
         partition=partition,
         kind=kind,
         alternatives=alternatives,
-        orders=[],
-        key_descending=False,
+        orders=_orders(query, builder.unequal),
         projection=[name for name in projection if name != KEY],
         keys_only=keys_only,
         distinct=[item.name for item in query.distinct_on],
     )
-    _set_orders(plan, query, builder.unequal)
     _check(plan, query)
     return plan
 
@@ -147,7 +153,7 @@ def _kind(query: Any) -> str | None:
     if kind in ("__kind__", "__namespace__", "__property__") or kind.startswith("__Stat_"):
         raise Unimplemented(f"the embedded Datastore does not offer queries of the kind {kind} yet")
     check_kind(kind)
-    return kind  # type: ignore[no-any-return]  # wire is untyped
+    return str(kind)
 
 
 def _partition(request: Any) -> bytes:
@@ -164,14 +170,33 @@ class _Filters:
         self._request = request
         self._partition = partition
         self.unequal: set[str] = set()  # properties with an inequality anywhere in the filter
+        self._operators: list[int] = []
+        self._has_or = False
+        self._ancestors: set[bytes] = set()
 
-    def disjunctive(self, node: Any) -> list[list[Any]]:
+    def alternatives(self, root: Any) -> list[Alternative]:
+        """Return the alternatives of a whole filter, having checked what production refuses."""
+        conjunctions = self._disjunctive(root)
+        if len(conjunctions) > MAX_DISJUNCTIONS:
+            raise InvalidArgument(f"the filter has {len(conjunctions)} disjunctions; the limit is {MAX_DISJUNCTIONS}")
+        operators = self._operators
+        if operators.count(wire.NOT_EQUAL) + operators.count(wire.NOT_IN) > 1:
+            raise InvalidArgument("only a single NOT_EQUAL or NOT_IN is allowed in a query")
+        if wire.NOT_IN in operators and (wire.IN in operators or self._has_or):
+            raise InvalidArgument("NOT_IN cannot be used in one query with IN or OR")
+        found = [self._alternative(conjunction) for conjunction in conjunctions]
+        if len({alternative.ancestor for alternative in found} | self._ancestors) > 1:
+            raise InvalidArgument("all disjunctions must have one common ancestor")
+        return found
+
+    def _disjunctive(self, node: Any) -> list[list[Any]]:
         which = node.WhichOneof("filter_type")
         if which == "composite_filter":
-            parts = [self.disjunctive(part) for part in node.composite_filter.filters]
+            parts = [self._disjunctive(part) for part in node.composite_filter.filters]
             if not parts:
                 raise InvalidArgument("a composite filter has no filters")
             if node.composite_filter.op == wire.OR:
+                self._has_or = True
                 return [conjunction for part in parts for conjunction in part]
             if node.composite_filter.op != wire.AND:
                 raise InvalidArgument("a composite filter has no operator")
@@ -186,22 +211,24 @@ class _Filters:
         name, op = leaf.property.name, leaf.op
         if not name:
             raise InvalidArgument("a filter names no property")
+        self._operators.append(op)
         if op in _UNEQUAL:
             self.unequal.add(name)
         if op not in (wire.IN, wire.NOT_IN):
             return [[(name, op, leaf.value)]]
-        if leaf.value.WhichOneof("value_type") != "array_value" or not leaf.value.array_value.values:
-            raise InvalidArgument(f"the filter on {name!r} by IN or NOT_IN needs an array with at least one value")
         items = list(leaf.value.array_value.values)
+        most = MAX_DISJUNCTIONS if op == wire.IN else MAX_NOT_IN
+        if not 1 <= len(items) <= most:
+            raise InvalidArgument(f"the filter on {name!r} by IN or NOT_IN needs 1 to {most} values, not {len(items)}")
         if op == wire.IN:
             return [[(name, wire.EQUAL, item)] for item in items]
         return [[(name, wire.NOT_EQUAL, item) for item in items]]
 
-    def alternative(self, conjunction: list[Any]) -> Alternative:
+    def _alternative(self, conjunction: list[Any]) -> Alternative:
         found = Alternative({}, Condition(low=self._partition, high=self._partition + AFTER_DESCENDANTS))
         for name, op, value in conjunction:
             if op == wire.HAS_ANCESTOR or name == KEY:
-                self._add_key(found.key, name, op, value)
+                self._add_key(found, name, op, value)
             elif op in (*_RANGES, wire.EQUAL, wire.NOT_EQUAL):
                 encoded = encode_value(value, self._request.project_id, self._request.database_id)
                 found.properties.setdefault(name, Condition()).add(op, encoded)
@@ -209,7 +236,8 @@ class _Filters:
                 raise InvalidArgument(f"the filter on {name!r} has an unknown operator ({op})")
         return found
 
-    def _add_key(self, condition: Condition, name: str, op: int, value: Any) -> None:
+    def _add_key(self, found: Alternative, name: str, op: int, value: Any) -> None:
+        condition = found.key
         if name != KEY:
             raise InvalidArgument(f"HAS_ANCESTOR applies to {KEY}, not to {name!r}")
         if value.WhichOneof("value_type") != "key_value":
@@ -218,6 +246,8 @@ class _Filters:
         if not encoded.startswith(self._partition):
             raise InvalidArgument("a key in a filter has another namespace than the query")
         if op == wire.HAS_ANCESTOR:
+            found.ancestor = encoded
+            self._ancestors.add(encoded)
             condition.low = max(condition.low, encoded)
             condition.high = min(condition.high, encoded + AFTER_DESCENDANTS)
         elif op == wire.EQUAL:
@@ -234,33 +264,33 @@ def _size(parts: list[list[list[Any]]]) -> int:
     return size
 
 
-def _set_orders(plan: Plan, query: Any, unequal: set[str]) -> None:
-    """Set the orders: those given, then inequalities by name, then projected properties, then the key; an implied
-    order has the direction of the last given one (measured on the Firestore emulator)."""
-    down = False
-    for item in query.order:
-        down = item.direction == wire.DESCENDING
-        if item.property.name == KEY:
-            plan.key_descending = down
-            return  # the key decides; nothing after it matters
-        _add_order(plan, item.property.name, down)
-    names = [*sorted(unequal - {KEY}), *plan.distinct, *plan.projection]
-    for name in names:
-        _add_order(plan, name, down)
-    plan.key_descending = down
-
-
-def _add_order(plan: Plan, name: str, down: bool) -> None:
-    if not name:
+def _orders(query: Any, unequal: set[str]) -> list[Order]:
+    """Return all orders: those given, then inequalities, distinct and projected properties by name, then the key,
+    which comes before the projected ones where it has an inequality. An implied order has the direction of the last
+    given one (measured on the Firestore emulator)."""
+    given = [(item.property.name, item.direction == wire.DESCENDING) for item in query.order]
+    names = [name for name, _ in given]
+    if len(set(names)) < len(names):
+        raise InvalidArgument("a query is ordered by one property twice")
+    down = given[-1][1] if given else False
+    implied = sorted(unequal - {KEY})
+    if KEY in unequal:
+        implied.append(KEY)
+    implied += sorted(item.name for item in query.distinct_on)
+    implied += sorted(item.property.name for item in query.projection if item.property.name != KEY)
+    implied.append(KEY)
+    orders = dict(given)
+    for name in implied:
+        orders.setdefault(name, down)
+    if "" in orders:
         raise InvalidArgument("an order or projection names no property")
-    if all(order.name != name for order in plan.orders):
-        plan.orders.append(Order(name, down))
+    return [Order(name, descending) for name, descending in orders.items()]
 
 
 def _check(plan: Plan, query: Any) -> None:
     filtered = {name for alternative in plan.alternatives for name in alternative.properties}
-    if plan.kind is None and (filtered or plan.orders or plan.projection):
-        raise InvalidArgument(f"a query without a kind can filter and order by {KEY} only")
+    if plan.kind is None and (filtered or plan.orders != [Order(KEY, False)]):
+        raise InvalidArgument(f"a query without a kind can filter by {KEY} only, and order by it ascending only")
     if query.offset < 0 or (query.HasField("limit") and query.limit.value < 0):
         raise InvalidArgument("offset and limit cannot be negative")
     if len(plan.projection) != len(set(plan.projection)):
@@ -271,3 +301,6 @@ def _check(plan: Plan, query: Any) -> None:
     missing = [name for name in plan.distinct if name not in plan.projection]
     if missing:
         raise InvalidArgument(f"distinct_on names {missing[0]!r}, which is not projected")
+    first = {order.name for order in plan.orders[: len(set(plan.distinct))]}
+    if first != set(plan.distinct) and plan.distinct:
+        raise InvalidArgument("the properties of distinct_on must come first in the orders")

@@ -9,7 +9,7 @@ from typing import Any
 from gaeport.datastore import values, wire
 from gaeport.datastore.engine import positions, rows
 from gaeport.datastore.engine.names import BY_KIND, Names
-from gaeport.datastore.engine.plan import Alternative, Condition, Plan, make_plan
+from gaeport.datastore.engine.plan import KEY, Alternative, Condition, Plan, make_plan
 from gaeport.datastore.engine.transactions import Transaction
 from gaeport.datastore.keys import decode_key
 
@@ -164,13 +164,13 @@ class _Run:
 
     def _streams(self) -> bool:
         """Whether one scan gives the hits in their order."""
-        plan = self._plan
-        if len(plan.alternatives) != 1 or len(plan.orders) > 1:
+        orders = self._plan.orders
+        if len(self._plan.alternatives) != 1 or orders[-1].name != KEY or len(orders) > 2:
             return False
-        if not plan.orders:
+        if len(orders) == 1:
             return True
-        condition = plan.alternatives[0].properties.get(plan.orders[0].name)
-        return plan.orders[0].descending == plan.key_descending and (condition is None or not condition.equal)
+        selective = any(condition.equal for condition in self._plan.alternatives[0].properties.values())
+        return orders[0].descending == orders[1].descending and not selective
 
     def _streamed(self, start: bytes) -> Iterator[Hit]:
         plan, alternative = self._plan, self._plan.alternatives[0]
@@ -180,12 +180,12 @@ class _Run:
         after = None
         if start:
             parts = positions.split(start, plan.directions)
-            after = (parts[0] if plan.orders else scan.low, parts[-1])
-        entries = rows.entries(self._db, scan, self._at, descending=plan.key_descending, after=after)
-        for value, key in entries:
+            after = (parts[0] if plan.ordering else scan.low, parts[-1])
+        down = plan.orders[-1].descending
+        for value, key in rows.entries(self._db, scan, self._at, descending=down, after=after):
             for hit in self._test(alternative, key):
                 # An entity with several values of the ordering property stands at one of them only, unless projected.
-                if not plan.orders or hit.position == self._place([value], key):
+                if not plan.ordering or hit.position == self._place({plan.orders[0].name: value}, key):
                     yield hit
 
     def _sorted(self, start: bytes) -> Iterator[Hit]:
@@ -208,7 +208,7 @@ class _Run:
         yield from (hit for hit in sorted(best.values(), key=lambda hit: hit.position) if hit.position > start)
 
     def _scan(self, alternative: Alternative) -> rows.Scan | None:
-        """Choose the range to scan: that of the order, of an equality, or of the kind; None when nothing can be in it."""
+        """Choose the range to scan: of an equality, of the order, or of the kind; None when it must be empty."""
         plan, keys = self._plan, alternative.key
         if plan.kind is None:
             return self._noted(rows.Scan(None, b"", b"", keys.low, keys.high))
@@ -218,7 +218,7 @@ class _Run:
             name, condition = equal[0]
             low = min(condition.equal)
             high = low + b"\x00"
-        elif plan.orders:
+        elif plan.orders[0].name != KEY:
             name = plan.orders[0].name
             condition = alternative.properties.get(name, Condition())
             low, high = condition.low, condition.high
@@ -249,13 +249,13 @@ class _Run:
         plan = self._plan
         if key in alternative.key.excluded or not alternative.key.low <= key < alternative.key.high:
             return []
-        if not plan.orders and not alternative.properties:
-            return [Hit(self._place([], key), key)]
+        if not plan.ordering and not alternative.properties:
+            return [Hit(self._place({}, key), key)]
         row = self._read(key)
         assert row is not None, "an index entry without its entity"
         entity = wire.Entity.FromString(row.data)
         satisfied: dict[str, list[bytes]] = {}
-        for name in {*alternative.properties, *(order.name for order in plan.orders)}:
+        for name in {*alternative.properties, *(order.name for order in plan.ordering)}:
             found = values.values_of(entity, name, self._project, self._database)
             good = alternative.properties.get(name, Condition()).satisfied(found)
             if not good:
@@ -267,19 +267,19 @@ class _Run:
         plan = self._plan
         chosen = {
             order.name: max(satisfied[order.name]) if order.descending else min(satisfied[order.name])
-            for order in plan.orders
+            for order in plan.ordering
         }
         if not plan.projection:
-            return [Hit(self._place([chosen[order.name] for order in plan.orders], key), key)]
+            return [Hit(self._place(chosen, key), key)]
         hits = []
         for combination in product(*(satisfied[name] for name in plan.projection)):
             shown = dict(zip(plan.projection, combination, strict=True))
-            place = [shown.get(order.name, chosen[order.name]) for order in plan.orders]
-            hits.append(Hit(self._place(place, key), key, shown))
+            hits.append(Hit(self._place(chosen | shown, key), key, shown))
         return hits
 
-    def _place(self, ordered: list[bytes], key: bytes) -> bytes:
-        return positions.position([*ordered, key], self._plan.directions)
+    def _place(self, ordered: dict[str, bytes], key: bytes) -> bytes:
+        parts = [key if order.name == KEY else ordered[order.name] for order in self._plan.orders]
+        return positions.position(parts, self._plan.directions)
 
 
 def _distinct(hits: Iterable[Hit], plan: Plan, start: bytes) -> Iterator[Hit]:
