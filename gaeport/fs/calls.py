@@ -19,6 +19,8 @@ _real = native.os_functions
 def stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
     """Stand in for `os.stat`."""
     place = paths.locate(path, dir_fd)
+    if place is None and dir_fd is None and follow_symlinks:
+        return native.stat(path)  # the usual case; keywords would cost more than all the rest
     if not isinstance(place, Place):
         return native.stat(place or path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
     if isinstance(path, int):
@@ -40,12 +42,12 @@ def access(
     path: Any, mode: int, *, dir_fd: int | None = None, effective_ids: bool = False, follow_symlinks: bool = True
 ) -> bool:
     """Stand in for `os.access`: a mount lets its process read and write everything."""
-    place = paths.locate(path, dir_fd) if not isinstance(path, int) else None
-    if not isinstance(place, Place):
-        return native.access(
-            place or path, mode, dir_fd=dir_fd, effective_ids=effective_ids, follow_symlinks=follow_symlinks
-        )
     try:
+        place = paths.locate(path, dir_fd) if not isinstance(path, int) else None
+        if not isinstance(place, Place):
+            return native.access(
+                place or path, mode, dir_fd=dir_fd, effective_ids=effective_ids, follow_symlinks=follow_symlinks
+            )
         found = place.attributes(follow=follow_symlinks)
     except OSError:
         return False
@@ -142,7 +144,7 @@ def _keep_root(place: Place) -> None:
 
 def rename(src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
     """Stand in for `os.rename` and `os.replace`. Between a mount and anything else it is EXDEV, as on Linux."""
-    source, target = paths.locate(src, src_dir_fd), paths.locate(dst, dst_dir_fd)
+    source, target = _locate_both(src, dst, src_dir_fd, dst_dir_fd)
     if not isinstance(source, Place) and not isinstance(target, Place):
         if paths.ancestor(src, src_dir_fd) is not None:
             raise _both(errno.EBUSY, src, dst)
@@ -162,7 +164,21 @@ def replace(src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: in
     rename(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
 
+def _locate_both(
+    src: Any, dst: Any, src_dir_fd: int | None, dst_dir_fd: int | None
+) -> tuple[paths.Located, paths.Located]:
+    try:
+        return paths.locate(src, src_dir_fd), paths.locate(dst, dst_dir_fd)
+    except OSError as error:
+        error.filename, error.filename2 = os.fspath(src), os.fspath(dst)
+        raise
+
+
 def _check_rename(source: Place, target: Place) -> None:
+    with Naming(source.spelled, target.spelled):
+        for place in (source, target):
+            if place.dotted:
+                place.attributes()
     if not source.parts or not target.parts or source.dotted or target.dotted:
         raise _both(errno.EBUSY, source.spelled, target.spelled)
     if source.directory or target.directory:
@@ -185,7 +201,7 @@ def link(
     follow_symlinks: bool = True,
 ) -> None:
     """Stand in for `os.link`."""
-    source, target = paths.locate(src, src_dir_fd), paths.locate(dst, dst_dir_fd)
+    source, target = _locate_both(src, dst, src_dir_fd, dst_dir_fd)
     if not isinstance(source, Place) and not isinstance(target, Place):
         _real["link"](
             source or src,
@@ -200,19 +216,23 @@ def link(
     with Naming(source.spelled, target.spelled):
         if source.directory and not modes.S_ISDIR(source.volume.stat(source.parts).mode):
             raise _both(errno.ENOTDIR, src, dst)
+        if target.dotted:
+            target.attributes()
         source.volume.link(source.parts, target.parts)
 
 
 def symlink(src: Any, dst: Any, target_is_directory: bool = False, *, dir_fd: int | None = None) -> None:
     """Stand in for `os.symlink`."""
-    place = paths.locate(dst, dir_fd)
+    with Naming(os.fspath(src), os.fspath(dst)):
+        place = paths.locate(dst, dir_fd)
     if not isinstance(place, Place):
         _real["symlink"](src, place or dst, target_is_directory, dir_fd=dir_fd)
         return
-    if place.directory:
-        exists = _exists(place)
-        raise _both(errno.EEXIST if exists else errno.ENOENT, src, dst)
     with Naming(os.fspath(src), place.spelled):
+        if place.dotted:
+            place.attributes()
+        if place.directory:
+            raise _both(errno.EEXIST if _exists(place) else errno.ENOENT, src, dst)
         if not os.fspath(src):
             raise _both(errno.ENOENT, src, dst)
         place.volume.symlink(os.fsdecode(src), place.parts)

@@ -292,7 +292,7 @@ def open_handle(place: Place, flags: int, mode: int) -> OpenFile:
 
 
 def _refuse_as_file(place: Place, flags: int) -> None:
-    if flags & os.O_CREAT:
+    if flags & os.O_CREAT and not place.dotted:
         raise place.error(errno.EISDIR)
     place.attributes()  # ENOENT, ENOTDIR
     if not flags & os.O_DIRECTORY:
@@ -340,30 +340,36 @@ def parse_mode(mode: str) -> tuple[str, int, bool]:
     if {"t", "b"} <= letters:
         raise ValueError("can't have text and binary mode at once")
     kinds = letters & set("axrw")
-    if len(kinds) != 1:
+    if len(kinds) > 1:
         raise ValueError("must have exactly one of create/read/write/append mode")
-    kind = kinds.pop()
-    flags = _MODES[kind]
+    kind = kinds.pop() if kinds else ""
+    flags = _MODES.get(kind, 0)
     if "+" in letters:
         flags = flags & ~os.O_WRONLY | os.O_RDWR
     _parsed[mode] = found = (kind, flags, "b" in letters)
     return found
 
 
-def _check_arguments(
-    binary: bool, buffering: int, encoding: str | None, errors: str | None, newline: str | None
-) -> None:
-    if not binary:
-        if buffering == 0:
-            raise ValueError("can't have unbuffered text I/O")
-        return
+def check_arguments(
+    mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
+) -> tuple[str, int, bool]:
+    """Return what parse_mode does; raise ValueError for arguments that do not go together, as `io.open` would."""
+    parsed = parse_mode(mode)
+    if parsed[2]:
+        _check_binary(buffering, encoding, errors, newline)
+    if not parsed[0]:
+        raise ValueError("Must have exactly one of create/read/write/append mode and at most one plus")
+    return parsed
+
+
+def _check_binary(buffering: int, encoding: str | None, errors: str | None, newline: str | None) -> None:
     for name, value in (("encoding", encoding), ("errors", errors), ("newline", newline)):
         if value is not None:
             article = "an" if name in ("encoding", "errors") else "a"
             raise ValueError(f"binary mode doesn't take {article} {name} argument")
     if buffering == 1:
         message = "line buffering (buffering=1) isn't supported in binary mode, the default buffer size will be used"
-        warnings.warn(message, RuntimeWarning, stacklevel=4)
+        warnings.warn(message, RuntimeWarning, stacklevel=5)
 
 
 def open_place(
@@ -376,8 +382,7 @@ def open_place(
     closefd: bool = True,
 ) -> Any:
     """Open a file in a mount as `io.open` does, with its arguments and its errors."""
-    kind, flags, binary = parse_mode(mode)
-    _check_arguments(binary, buffering, encoding, errors, newline)
+    kind, flags, binary = check_arguments(mode, buffering, encoding, errors, newline)
     if not closefd:
         raise ValueError("Cannot use closefd=False with file name")
     if not binary:
@@ -386,7 +391,6 @@ def open_place(
     try:
         top = _dress(raw, mode, flags, buffering, encoding, errors, newline, raw.handle.size)
     except BaseException:
-        raw.discard()
         raw.close()
         raise
     if flags & _WRITING:
@@ -405,8 +409,7 @@ def open_descriptor(
     opener: Callable[[Any, int], int] | None = None,
 ) -> Any:
     """Open a registered descriptor, or whatever `opener` returns, as `io.open` does."""
-    _, flags, binary = parse_mode(mode)
-    _check_arguments(binary, buffering, encoding, errors, newline)
+    _, flags, binary = check_arguments(mode, buffering, encoding, errors, newline)
     if not binary:
         encoding = io.text_encoding(encoding, 3)
     letters = mode.replace("t", "").replace("b", "")
@@ -430,6 +433,8 @@ def _dress(
 ) -> Any:
     """Put the standard library's buffered and text layers on a raw file."""
     text = "b" not in mode
+    if buffering == 0 and text:
+        raise ValueError("can't have unbuffered text I/O")
     if buffering == 0:
         return raw
     line_buffering = buffering == 1 and text

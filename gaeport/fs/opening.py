@@ -20,7 +20,11 @@ def open(
     """Open a file, in a mount or not. See the standard library's `open` for the arguments and errors."""
     if opener is not None:
         return files.open_descriptor(file, mode, buffering, encoding, errors, newline, closefd, opener)
-    place = paths.locate(file)
+    try:
+        place = paths.locate(file)
+    except OSError:
+        files.check_arguments(mode, buffering, encoding, errors, newline)  # goes before the path
+        raise
     if not isinstance(place, Place):
         return native.open(place or file, mode, buffering, encoding, errors, newline, closefd)
     if isinstance(file, int):

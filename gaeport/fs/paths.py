@@ -132,12 +132,13 @@ def locate(path: object, dir_fd: int | None = None) -> Located:
 
 def _locate_other(path: object, dir_fd: int | None) -> Located:
     if isinstance(path, int):
-        found = descriptors.lookup(path)
-        return found.place if found is not None else None
-    if not isinstance(path, str | bytes | os.PathLike):
-        return None
-    spelled: str | bytes = os.fspath(path)
-    text = os.fsdecode(spelled)
+        description = descriptors.lookup(path)
+        return description.place if description is not None else None
+    try:
+        spelled: str | bytes = os.fspath(path)  # type: ignore[call-overload]
+    except TypeError:
+        return None  # the system's own function says what is wrong
+    text = spelled if isinstance(spelled, str) else os.fsdecode(spelled)
     if dir_fd is not None:
         return _locate_at(text, spelled, dir_fd)
     found = None
@@ -231,9 +232,10 @@ def _left_behind(place: Place) -> str | None:
 
 def absolute(path: object) -> str | None:
     """Return the clean absolute path of what is not a descriptor, or None."""
-    if isinstance(path, int) or not isinstance(path, str | bytes | os.PathLike):
+    try:
+        text = os.fsdecode(path)  # type: ignore[arg-type]
+    except TypeError:
         return None
-    text = os.fsdecode(path)
     return normal(text if text.startswith("/") else f"{_cwd}/{text}") if text else None
 
 

@@ -144,43 +144,46 @@ class MemoryVolume:
                     del folder.children[name]
                 folders.append(child)
 
-    def _walk(self, path: Path, follow: bool = True, depth: int = 0) -> tuple[Node, str, Node | None]:
+    def _walk(self, path: Path, follow: bool = True) -> tuple[Node, str, Node | None]:
         """Return the parent, the last name and what it names."""
-        if depth > 40:
-            raise fail(errno.ELOOP, path)
-        if not path:
-            return self.root, "", self.root
-        parent = self.root
-        for position, name in enumerate(path):
-            last = position == len(path) - 1
-            if not stat.S_ISDIR(parent.mode):
+        above: list[Node] = []
+        here, name, links = self.root, "", 0
+        rest = list(reversed(path))
+        while rest:
+            if not stat.S_ISDIR(here.mode):
                 raise fail(errno.ENOTDIR, path)
-            child = parent.children.get(name)
-            if child is not None and stat.S_ISLNK(child.mode) and (follow or not last):
-                target = self._target(path[:position], child.target, path)
-                return self._walk((*target, *path[position + 1 :]), follow, depth + 1)
-            if last:
-                return parent, name, child
-            if child is None:
-                raise fail(errno.ENOENT, path)
-            parent = child
-        raise AssertionError("unreachable")
-
-    def _target(self, folder: Path, target: str, path: Path) -> Path:
-        text = target
-        if target.startswith("/"):
-            if not f"{target}/".startswith(f"{self.mounted_at}/"):
-                raise fail(errno.EACCES, path)
-            text, folder = target[len(self.mounted_at) + 1 :], ()
-        found = list(folder)
-        for name in text.split("/"):
+            name = rest.pop()
+            if name in ("", "."):
+                continue
             if name == "..":
-                if not found:
+                if not above:
                     raise fail(errno.EACCES, path)
-                found.pop()
-            elif name not in ("", "."):
-                found.append(name)
-        return tuple(found)
+                here = above.pop()
+                continue
+            child = here.children.get(name)
+            last = not any(part not in ("", ".") for part in rest)
+            if child is not None and stat.S_ISLNK(child.mode) and (follow or not last):
+                links += 1
+                if links > 40:
+                    raise fail(errno.ELOOP, path)
+                if child.target.startswith("/"):
+                    here, above = self.root, []
+                rest += reversed(self._target(child.target, path))
+                continue
+            if child is None and not last:
+                raise fail(errno.ENOENT, path)
+            if last:
+                return here, name, child
+            above.append(here)
+            here = child
+        return here, name, here
+
+    def _target(self, target: str, path: Path) -> list[str]:
+        if not target.startswith("/"):
+            return target.split("/")
+        if not f"{target}/".startswith(f"{self.mounted_at}/"):
+            raise fail(errno.EACCES, path)
+        return target[len(self.mounted_at) + 1 :].split("/")
 
     def _existing(self, path: Path, follow: bool = True) -> Node:
         node = self._walk(path, follow)[2]
@@ -261,7 +264,7 @@ class MemoryVolume:
         old_parent, old_name, node = self._walk(source, follow=False)
         if node is None:
             raise fail(errno.ENOENT, source)
-        if len(target) > len(source) and target[: len(source)] == source:
+        if stat.S_ISDIR(node.mode) and len(target) > len(source) and target[: len(source)] == source:
             raise fail(errno.EINVAL, source)
         parent, name, present = self._walk(target, follow=False)
         if present is node:
