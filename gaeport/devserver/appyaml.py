@@ -9,7 +9,7 @@ from typing import Any
 from gaeport.errors import ConfigurationError
 
 FILE_NAME = "app.yaml"
-DEFAULT_EXPIRATION = 600  # seconds; "app.yaml reference": without default_expiration the front end lets caches keep 10 minutes
+DEFAULT_EXPIRATION = 600  # seconds; "app.yaml reference": caches keep 10 minutes where default_expiration is not set
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _EXPIRATION = re.compile(r"\s*(\d+[dhms]\s*)+", re.IGNORECASE)
 

@@ -65,7 +65,7 @@ def file_name(handler: Handler, path: str) -> str | None:
     A path never leads out of the handler's folder: parts like ".." and empty ones match nothing.
     """
     match = handler.url.fullmatch(path)
-    if match is None or not _is_plain(path.lstrip("/") if path.startswith("/") else path):
+    if match is None:
         return None
     if handler.static_dir is not None:
         # The last group is the one that was put behind the url.
@@ -154,9 +154,7 @@ class _Chunks:
         self._file.close()
 
 
-def _text(
-    start: StartResponse, status: str, text: str, headers: Sequence[tuple[str, str]] = ()
-) -> Iterable[bytes]:
+def _text(start: StartResponse, status: str, text: str, headers: Sequence[tuple[str, str]] = ()) -> Iterable[bytes]:
     body = text.encode()
     start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), *headers])
     return [body]

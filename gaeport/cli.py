@@ -1,0 +1,237 @@
+"""The `gaeport` command."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from textwrap import dedent
+from typing import Any
+
+from gaeport import __version__
+from gaeport import settings as _settings
+from gaeport.errors import GaeportError
+from gaeport.settings import Settings
+
+OK, FAILED, USAGE = 0, 1, 2
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+_EXIT_CODES = """\
+exit codes:
+  0  it went well
+  1  it failed, or found something
+  2  wrong usage or a wrong setting; the message says which
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the arguments; by default the process's own.
+
+    Returns:
+        The exit code: 0 when all went well, 1 when it failed, 2 for wrong usage or settings.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+        return code
+    except GaeportError as error:
+        sys.stderr.write(f"gaeport: {error}\n")
+        return USAGE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="gaeport",
+        description="Run a Python web application written for an ordinary server unchanged on Google App Engine.",
+        epilog=_manual("""
+            settings:
+              gaeport.toml, in the working directory or a folder above it ($GAEPORT_CONFIG names another), says
+              which application to run and which folders are mounts, that is, kept in Datastore and Cloud Storage:
+
+                app = "shop.web:app"
+
+                [[mount]]
+                path = "uploads"
+
+            examples:
+              gaeport serve                     serve gaeport.toml's application on http://127.0.0.1:8080
+              gaeport run -- flask shell        a shell whose open() reaches the mounts
+              gaeport --project P run -- python report.py      the same on production's data
+
+            `gaeport COMMAND --help` describes a command.
+            """),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"gaeport {__version__}")
+    target = parser.add_argument_group("where the data is (in place of gaeport.toml's)")
+    target.add_argument(
+        "--project", metavar="P", help="a Google Cloud project's production data, by Application Default Credentials"
+    )
+    target.add_argument("--database", metavar="D", help="the Datastore database; the default one has no name")
+    target.add_argument("--namespace", metavar="N", help="the namespace that services and stages share files by")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in _COMMANDS:
+        add(commands)
+    return parser
+
+
+def read_settings(args: argparse.Namespace) -> Settings:
+    """Return gaeport.toml's settings (or those in force) with the command line's --project and so on put over them."""
+    named = {name: getattr(args, name) for name in ("project", "database", "namespace")}
+    given = {name: value for name, value in named.items() if value is not None}
+    config = replace(_read(), **given)
+    return replace(config, production=True) if args.project else config
+
+
+def _read() -> Settings:
+    present = _settings.in_force()
+    if present is not None and present.source is None:
+        return present
+    # Read again, since a reload may have been caused by a change of the file itself.
+    return _settings.load(present.source if present else _settings.find())
+
+
+def _add_serve(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "serve",
+        "serve the application here as App Engine would",
+        """
+        Serves the application under App Engine's rules: app.yaml's static handlers and env_variables are in force, the
+        variables that App Engine sets are set (GAE_ENV excepted), X-Appengine-* headers from outside are stripped, and
+        every file outside the mounts and the temporary folder is read-only. A refused write says which line of
+        gaeport.toml would allow it. The application is gaeport.toml's `app`, else `app` of main.py, else the welcome
+        application; it starts in gaeport.toml's folder. A variable that is set in the shell keeps its value.
+
+        Data is kept in .gaeport/ beside gaeport.toml ($GAEPORT_DATA names another folder, or :memory:), or in the
+        emulator at $DATASTORE_EMULATOR_HOST.
+
+        For each request a line says what it was, its status, how long it took, how many calls it made to Datastore
+        and Cloud Storage, and what those would cost in production.
+        """,
+        """
+        examples:
+          gaeport serve
+          gaeport serve --app shop.web:app --port 9000 --reload
+          gaeport serve --workers 4 --latency 5
+          gaeport serve --emulator firestore
+
+        SIGINT (Ctrl-C) and SIGTERM stop it after the requests that are running, with exit code 0.
+        """,
+    )
+    parser.add_argument("--app", metavar="MODULE:CALLABLE", help="the WSGI application, in place of gaeport.toml's")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8080, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=8, metavar="N", help="requests at once in each process (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--server",
+        choices=["waitress", "gunicorn"],
+        default="waitress",
+        help="what speaks HTTP; gunicorn needs gaeport[gunicorn] (default: %(default)s)",
+    )
+    parser.add_argument("--reload", action="store_true", help="restart when a .py, .toml or .yaml file changes")
+    parser.add_argument(
+        "--latency", type=float, default=0.0, metavar="MS", help="milliseconds to add to each call, to feel production"
+    )
+    parser.add_argument(
+        "--emulator",
+        nargs="?",
+        choices=["firestore", "datastore"],
+        const="firestore",
+        help="start Google's own emulator from the installed Cloud SDK, use it and stop it (alone: firestore)",
+    )
+    parser.set_defaults(run=_serve)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from gaeport.devserver.serve import Options, serve
+
+    options = Options(
+        app=args.app,
+        host=args.host,
+        port=args.port,
+        workers=args.workers,
+        threads=args.threads,
+        server=args.server,
+        reload=args.reload,
+        latency_ms=args.latency,
+        emulator=args.emulator,
+    )
+    return serve(options, lambda: read_settings(args))
+
+
+def _add_run(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "run",
+        "run a Python program with the mounts in place",
+        """
+        Runs a Python program in a process where open(), os, pathlib and shutil reach the mounts of gaeport.toml, and
+        commits what it wrote when it ends. COMMAND is
+
+          python FILE.py …        python -m MODULE …      python -c CODE …      python (interactive)
+          FILE.py …               the name of an installed command that is written in Python (flask, pytest, …)
+
+        The program runs inside gaeport's own process, so that a debugger works; programs that it starts itself do not
+        see the mounts. Files outside the mounts can be written, other than under `gaeport serve`.
+        """,
+        """
+        examples:
+          gaeport run -- flask shell
+          gaeport run -- python manage.py migrate
+          gaeport run -- python -m pytest tests
+          gaeport --project shop run -- python report.py     on production's data
+
+        The exit code is the program's own; 2 when there is no such program.
+        """,
+    )
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …", help="the program, its arguments")
+    parser.set_defaults(run=_run, parser=parser)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from gaeport.devserver.run import run
+
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not command:
+        args.parser.error("which command? For example: gaeport run -- python -m pytest")
+    _settings.use(read_settings(args))
+    return run(command)
+
+
+#: Each adds one command (with its subcommands) to the parser, in the order of --help.
+_COMMANDS: list[Callable[[Any], None]] = [_add_serve, _add_run]
+
+
+def _command(commands: Any, name: str, summary: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=_manual(description),
+        epilog=f"{_manual(epilog)}\n{_EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def _manual(text: str) -> str:
+    return dedent(text).lstrip("\n")
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65_535:
+        raise argparse.ArgumentTypeError(f"{port} is outside 0 to 65535")
+    return port
+
+
+if __name__ == "__main__":
+    sys.exit(main())
