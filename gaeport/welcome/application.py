@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
@@ -16,6 +17,7 @@ _STATIC = {path.name: path for path in (Path(__file__).parent / "static").iterdi
 _STATIC_TYPES = {".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 _FOREVER = ("Cache-Control", "public, max-age=31536000, immutable")  # a picture's name never gets other content
 _NOT_FOUND = BadRequest(HTTPStatus.NOT_FOUND, "There is nothing at this address.")
+_DAY = 86_400  # seconds
 _TITLES = {
     HTTPStatus.NOT_FOUND: "Not found",
     HTTPStatus.METHOD_NOT_ALLOWED: "Not possible",
@@ -53,10 +55,10 @@ def sign(request: Request) -> Response:
     """Store a note and its picture, or show the form again with what is wrong."""
     if not request.comes_from_this_site():
         raise BadRequest(HTTPStatus.FORBIDDEN, "This form was sent from another site.")
-    form = request.form()
-    author, message, tags = (form.fields.get(name, "") for name in ("author", "message", "tags"))
-    draft = Draft(author, message, tags).checked()
-    picture = None if draft.problems else _saved_picture(form, draft)
+    with request.form() as form:
+        author, message, tags = (form.fields.get(name, "") for name in ("author", "message", "tags"))
+        draft = Draft(author, message, tags).checked()
+        picture = None if draft.problems else _saved_picture(form, draft)
     with gaeport.datastore.ndb_client().context():
         if draft.problems:
             body = pages.home(guestbook.page(), draft)
@@ -90,12 +92,28 @@ def warm_up(request: Request) -> Response:
     return Response(b"warm\n", "text/plain; charset=utf-8")
 
 
+def sweep(request: Request) -> Response:
+    """Remove pictures that no note shows: their upload was cut off before the note was stored. cron.yaml asks daily."""
+    if not request.comes_from_cron():
+        raise BadRequest(HTTPStatus.FORBIDDEN, "Only the scheduler may do that.")
+    now = time.time()
+    removed = 0
+    with gaeport.datastore.ndb_client().context():
+        # Younger ones may still get their note; older ones have been looked at on the days before.
+        for name in pictures.uploaded_between(now - 4 * _DAY, now - _DAY):
+            if not guestbook.shows(name):
+                pictures.remove(name)
+                removed += 1
+    return Response(f"{removed} removed\n".encode(), "text/plain; charset=utf-8")
+
+
 _ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Response]]] = [
     ("GET", re.compile(r"/"), show),
     ("POST", re.compile(r"/"), sign),
     ("GET", re.compile(r"/pictures/([^/]+)"), picture),
     ("GET", re.compile(r"/static/([^/]+)"), static),
     ("GET", re.compile(r"/_ah/warmup"), warm_up),
+    ("GET", re.compile(r"/tasks/sweep"), sweep),
 ]
 
 

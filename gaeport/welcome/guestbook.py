@@ -25,7 +25,7 @@ class Note(ndb.Model):  # type: ignore[misc]  # NDB is not typed
     author = ndb.TextProperty()
     message = ndb.TextProperty()
     tags = ndb.StringProperty(repeated=True)
-    picture = ndb.TextProperty()  # a file name in the uploads folder
+    picture = ndb.StringProperty()  # a file name in the uploads folder; indexed, for `shows`
     created = ndb.DateTimeProperty()
 
 
@@ -106,6 +106,11 @@ def page(tag: str | None = None, before: int | None = None) -> Page:
     shown = notes[:PAGE_SIZE]
     older = (shown[-1].created - _EPOCH) // _MICROSECOND if len(notes) > PAGE_SIZE else None
     return Page(shown, older)
+
+
+def shows(picture: str) -> bool:
+    """Tell whether any note shows an uploaded picture."""
+    return Note.query(Note.picture == picture).get(keys_only=True) is not None
 
 
 def _problem_of(tags: list[str]) -> str | None:

@@ -68,6 +68,16 @@ def open_picture(name: str) -> tuple[BinaryIO, str]:
     return open(os.path.join(folder(), name), "rb"), CONTENT_TYPES[match[1]]
 
 
+def uploaded_between(earliest: float, latest: float) -> list[str]:
+    """Return the names of the pictures last written in a span of time, in seconds since 1970."""
+    try:
+        with os.scandir(folder()) as entries:
+            found = [entry.name for entry in entries if earliest <= entry.stat().st_mtime <= latest]
+    except FileNotFoundError:  # nobody has uploaded any yet
+        return []
+    return [name for name in found if _NAME.fullmatch(name)]
+
+
 def remove(name: str) -> None:
     """Delete a stored picture; a missing one is no error."""
     try:

@@ -1,12 +1,12 @@
 """Requests and responses, as far as the guest book needs them."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
-from multipart import MultipartError, parse_form_data
+from multipart import MultipartError, MultipartPart, parse_form_data
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -35,12 +35,27 @@ class BadRequest(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
 class Form:
-    """A submitted form: text fields by name, and uploaded files by name as (content, size in bytes)."""
+    """A submitted form; as a context manager it closes the temporary files of its uploads.
 
-    fields: dict[str, str]
-    files: dict[str, tuple[BinaryIO, int]]
+    Attributes:
+        fields: the text fields by name.
+        files: the uploaded files by name, as (content, size in bytes); fields left empty are not among them.
+    """
+
+    def __init__(self, fields: Mapping[str, str], parts: Iterable[MultipartPart]) -> None:
+        self._parts = list(parts)
+        self.fields = dict(fields)
+        self.files: dict[str, tuple[BinaryIO, int]] = {
+            part.name: (part.file, part.size) for part in self._parts if part.filename and part.size
+        }
+
+    def __enter__(self) -> "Form":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for part in self._parts:
+            part.close()
 
 
 class Request:
@@ -69,10 +84,9 @@ class Request:
             raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "That was too large: at most 5 MB, please.")
         try:
             fields, files = parse_form_data(self._environ, strict=True, part_limit=20, disk_limit=MAX_REQUEST)
-        except MultipartError:
+        except (MultipartError, UnicodeDecodeError):
             raise BadRequest(HTTPStatus.BAD_REQUEST, "The form arrived damaged. Please try again.") from None
-        uploads = {name: (part.file, part.size) for name, part in files.items() if part.filename and part.size}
-        return Form(dict(fields.items()), uploads)
+        return Form(dict(fields.items()), files.values())
 
     def comes_from_this_site(self) -> bool:
         """Tell whether a form was sent by one of this site's own pages, as far as the browser says.
@@ -84,6 +98,10 @@ class Request:
             return site in ("same-origin", "none")
         origin = self._environ.get("HTTP_ORIGIN")
         return origin is None or urlsplit(origin).netloc == self._environ.get("HTTP_HOST")
+
+    def comes_from_cron(self) -> bool:
+        """Tell whether App Engine's scheduler sent this; it removes the header from everybody else's requests."""
+        return bool(self._environ.get("HTTP_X_APPENGINE_CRON") == "true")
 
     def _drain(self, length: int) -> None:
         """Read what is too large and forget it: a browser shows no answer until it has sent everything."""
