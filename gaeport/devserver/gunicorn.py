@@ -1,9 +1,11 @@
 """`gaeport serve --server gunicorn`: the server that App Engine uses, on the same application."""
 
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
 
+from gaeport.devserver.workers import forget_exit_functions, leave_process
 from gaeport.errors import GaeportError, MissingExtraError
 
 _LOAD_ERROR = 4  # gunicorn's Arbiter.APP_LOAD_ERROR
@@ -20,7 +22,7 @@ def run(
         listener: a listening socket.
         workers: processes.
         threads: requests that each of them answers at once.
-        on_ready: called when gunicorn listens.
+        on_ready: called in the first worker when it can answer.
 
     Returns:
         0, or 2 when the application cannot be loaded.
@@ -35,15 +37,20 @@ def run(
         "worker_class": "gthread",
         "loglevel": "warning",
         "graceful_timeout": _GRACE,
-        "when_ready": lambda arbiter: on_ready(),
+        "post_fork": lambda arbiter, worker: forget_exit_functions(),
+        "post_worker_init": lambda worker: on_ready() if worker.age == 1 else None,
         "control_socket_disable": True,
     }
     application = _application(load, options)
+    arbiter = os.getpid()
+    code = 0
     try:
         application.run()
     except SystemExit as leaving:
-        return 2 if leaving.code == _LOAD_ERROR else int(leaving.code or 0)
-    return 0
+        code = int(leaving.code or 0)
+    if os.getpid() != arbiter:
+        leave_process(code)  # a worker: what follows here is the arbiter's to do
+    return 2 if code == _LOAD_ERROR else code
 
 
 def _application(load: Callable[[], Any], options: dict[str, Any]) -> Any:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import NoReturn
 
 from gaeport.devserver.console import colour, say
 
@@ -45,6 +46,19 @@ class _Worker:
     @property
     def ready(self) -> bool:
         return self.pipe == -1
+
+
+def forget_exit_functions() -> None:
+    """After a fork: what the parent registered (stopping the emulator, say) is the parent's to do."""
+    atexit._clear()
+
+
+def leave_process(code: int) -> NoReturn:
+    """End a forked process: run what it registered itself, and nothing of what waits on the stack it was forked on."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class Supervisor:
@@ -140,8 +154,7 @@ class Supervisor:
         """Never returns."""
         code = 1
         try:
-            # What the parent registered (stopping the emulator, say) is the parent's to do.
-            atexit._clear()
+            forget_exit_functions()
             signal.set_wakeup_fd(-1)
             for number in _STOP_SIGNALS:
                 signal.signal(number, _leave)
@@ -154,10 +167,7 @@ class Supervisor:
         except BaseException:  # noqa: BLE001 - the end of this process: nobody is left to catch it
             sys.excepthook(*sys.exc_info())
         finally:
-            atexit._run_exitfuncs()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+            leave_process(code)
 
     def _follow_parent(self) -> None:
         """Make this worker stop when its parent is gone, killed ones included."""
