@@ -24,7 +24,6 @@ from tests.fs.volumes import (
     names,
     over_grpc,
     put,
-    split,
 )
 
 Instances = Callable[..., DatastoreVolume]
