@@ -212,8 +212,9 @@ class Supervisor:
             # It would fail again: the application cannot be loaded.
             self._failed = True
             self._stopping = self._changed is None
-            self._code = _CONFIGURATION if code == _CONFIGURATION else 1
-            if not self._stopping:
+            if self._stopping:
+                self._code = _CONFIGURATION if code == _CONFIGURATION else 1
+            else:
                 say(colour("waiting for a change", "yellow"))
             return
         say(colour(f"worker {worker.pid} {_ending(code)}; starting another", "yellow"))
