@@ -127,8 +127,10 @@ def unlink(path: Any, *, dir_fd: int | None = None) -> None:
         return
     if not place.parts:
         raise place.error(errno.EISDIR)
-    place.demand_directory()
     with Naming(place.spelled):
+        if place.directory:
+            found = place.volume.stat(place.parts, follow=place.dotted)
+            raise place.error(errno.EISDIR if modes.S_ISDIR(found.mode) else errno.ENOTDIR)
         place.volume.unlink(place.parts)
 
 
@@ -167,11 +169,8 @@ def replace(src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: in
 def _locate_both(
     src: Any, dst: Any, src_dir_fd: int | None, dst_dir_fd: int | None
 ) -> tuple[paths.Located, paths.Located]:
-    try:
+    with Naming(os.fspath(src), os.fspath(dst)):
         return paths.locate(src, src_dir_fd), paths.locate(dst, dst_dir_fd)
-    except OSError as error:
-        error.filename, error.filename2 = os.fspath(src), os.fspath(dst)
-        raise
 
 
 def _check_rename(source: Place, target: Place) -> None:
@@ -183,6 +182,7 @@ def _check_rename(source: Place, target: Place) -> None:
         raise _both(errno.EBUSY, source.spelled, target.spelled)
     if source.directory or target.directory:
         with Naming(source.spelled, target.spelled):
+            target.volume.stat(target.parts[:-1])
             found = source.volume.stat(source.parts, follow=False)
         if not modes.S_ISDIR(found.mode):
             raise _both(errno.ENOTDIR, source.spelled, target.spelled)
@@ -201,7 +201,11 @@ def link(
     follow_symlinks: bool = True,
 ) -> None:
     """Stand in for `os.link`."""
-    source, target = _locate_both(src, dst, src_dir_fd, dst_dir_fd)
+    with Naming(os.fspath(src), os.fspath(dst)):
+        source = paths.locate(src, src_dir_fd)
+        if isinstance(source, Place):
+            source.attributes(follow=False)
+        target = paths.locate(dst, dst_dir_fd)
     if not isinstance(source, Place) and not isinstance(target, Place):
         _real["link"](
             source or src,
@@ -214,10 +218,10 @@ def link(
     if not isinstance(source, Place) or not isinstance(target, Place) or source.mount is not target.mount:
         raise _both(errno.EXDEV, src, dst)
     with Naming(source.spelled, target.spelled):
-        if source.directory and not modes.S_ISDIR(source.volume.stat(source.parts).mode):
-            raise _both(errno.ENOTDIR, src, dst)
         if target.dotted:
             target.attributes()
+        if target.directory and not _exists(target):
+            raise target.error(errno.ENOENT)
         source.volume.link(source.parts, target.parts)
 
 
@@ -260,12 +264,10 @@ def readlink(path: Any, *, dir_fd: int | None = None) -> Any:
 
 def truncate(path: Any, length: int) -> None:
     """Stand in for `os.truncate`."""
-    place = paths.locate(path)
+    place = paths.locate(path) if length >= 0 else None  # a negative length is refused before the path is looked at
     if isinstance(path, int) or not isinstance(place, Place):
         native.truncate(path if isinstance(place, Place) else place or path, length)  # a descriptor's memory is cut
         return
-    if length < 0:
-        raise place.error(errno.EINVAL)
     place.demand_directory()
     descriptors.settle(place)
     with Naming(place.spelled):
@@ -423,13 +425,14 @@ def chdir(path: Any) -> None:
         return
     if not modes.S_ISDIR(place.attributes().mode):
         raise place.error(errno.ENOTDIR)
-    for folder in (place.absolute, *paths.parents(place.absolute)):
+    real = os.path.realpath(place.absolute)  # through the mount's own links
+    for folder in (real, *paths.parents(real)):
         try:
             native.chdir(folder)
             break
         except OSError:
             continue
-    paths.set_working_directory(place.absolute, virtual=True)
+    paths.set_working_directory(real, virtual=True)
 
 
 def getcwd() -> str:

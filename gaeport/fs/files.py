@@ -295,6 +295,8 @@ def _refuse_as_file(place: Place, flags: int) -> None:
     if flags & os.O_CREAT and not place.dotted:
         raise place.error(errno.EISDIR)
     place.attributes()  # ENOENT, ENOTDIR
+    if flags & os.O_CREAT and flags & os.O_EXCL:
+        raise place.error(errno.EEXIST)
     if not flags & os.O_DIRECTORY:
         raise place.error(errno.EISDIR)
 

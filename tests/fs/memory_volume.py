@@ -262,11 +262,11 @@ class MemoryVolume:
 
     def rename(self, source: Path, target: Path) -> None:
         old_parent, old_name, node = self._walk(source, follow=False)
+        parent, name, present = self._walk(target, follow=False)
         if node is None:
             raise fail(errno.ENOENT, source)
         if stat.S_ISDIR(node.mode) and len(target) > len(source) and target[: len(source)] == source:
             raise fail(errno.EINVAL, source)
-        parent, name, present = self._walk(target, follow=False)
         if present is node:
             return
         if present is not None:
