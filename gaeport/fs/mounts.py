@@ -40,6 +40,8 @@ def mount(
         ConfigurationError: the directory cannot be mounted, or an argument is impossible; the message says why.
     """
     settings = configuration.current()
+    if not patch.is_installed():
+        paths.refresh_working_directory()  # os.chdir was not watched until now
     absolute = paths.absolute(path)
     if absolute is None:
         raise ConfigurationError(f"mount(): path = {path!r} must be the path of a directory")

@@ -1,0 +1,100 @@
+"""Runs the sections, each in a process of its own, and prints their tables."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from importlib import import_module
+
+from gaeport.devserver.emulator import Emulator
+from gaeport.errors import ConfigurationError, EmulatorError
+from tests.benchmarks.options import ROOT, Options, forget_variables
+from tests.benchmarks.report import Section, as_markdown, as_text, machine
+
+SECTIONS = ("imports", "outside", "calls", "ratios", "engine", "startup", "copies")
+
+
+def main() -> int:
+    """Run what was asked for; returns 1 when a budget was missed and --strict asked to tell."""
+    arguments = _parse()
+    forget_variables()
+    options = Options(arguments.emulator_host, arguments.copy_mb << 20)
+    if arguments.only:
+        print(import_module(f"tests.benchmarks.{arguments.only}").measure(options).to_json())
+        return 0
+    names = arguments.sections or list(SECTIONS)
+    with ExitStack() as stack:
+        host = "" if arguments.no_emulator else _emulator(stack)
+        sections = [_section(name, host, options) for name in names]
+        return _finish(sections, host, arguments)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; by default all")
+    parser.add_argument(
+        "--markdown", metavar="FILE", help="also write the tables as Markdown, below FILE's marker line"
+    )
+    parser.add_argument("--no-emulator", action="store_true", help="leave Google's Firestore emulator out")
+    parser.add_argument("--copy-mb", type=int, default=256, metavar="MB", help="size of the copied file (%(default)s)")
+    parser.add_argument("--large", dest="copy_mb", action="store_const", const=1024, help="copy 1 GiB")
+    parser.add_argument("--strict", action="store_true", help="exit 1 when a budget is missed")
+    parser.add_argument("--only", choices=SECTIONS, help=argparse.SUPPRESS)
+    parser.add_argument("--emulator-host", default="", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    for name in arguments.sections:
+        if name not in SECTIONS:
+            parser.error(f"unknown section {name!r}; valid: {', '.join(SECTIONS)}")
+    return arguments
+
+
+def _emulator(stack: ExitStack) -> str:
+    try:
+        return stack.enter_context(Emulator("firestore")).host
+    except (ConfigurationError, EmulatorError) as error:
+        print(f"without the Firestore emulator: {error}\n", file=sys.stderr)
+        return ""
+
+
+def _section(name: str, host: str, options: Options) -> Section:
+    start = time.monotonic()
+    command = [sys.executable, "-m", "tests.benchmarks", "--only", name, "--emulator-host", host]
+    command += ["--copy-mb", str(options.copy_bytes >> 20)]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        section = Section(name, ("",))
+        section.add(f"the measurement ended with code {done.returncode}", budget="ends with 0", kept=False)
+    else:
+        section = Section.from_json(done.stdout.splitlines()[-1])
+    print(as_text(section), flush=True)
+    print(f"  [{time.monotonic() - start:.0f} s]\n", file=sys.stderr, flush=True)
+    return section
+
+
+def _finish(sections: list[Section], host: str, arguments: argparse.Namespace) -> int:
+    missed = [(section.title, row.cells[0]) for section in sections for row in section.rows if row.kept is False]
+    about = machine() + ("; with Google's Firestore emulator (Datastore mode)" if host else "; without emulator")
+    print(about)
+    print(f"{len(missed)} budgets missed" + "".join(f"\n  {title}: {row}" for title, row in missed))
+    if arguments.markdown:
+        _write_markdown(arguments.markdown, sections, about)
+    return 1 if missed and arguments.strict else 0
+
+
+MARKER = "<!-- The rest of this page is written by make bench -->"
+
+
+def _write_markdown(path: str, sections: list[Section], about: str) -> None:
+    head = ""
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            head = file.read().partition(MARKER)[0]
+    body = "\n".join(as_markdown(section) for section in sections)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{head}{MARKER}\n\nMeasured {about}.\n\n{body}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
