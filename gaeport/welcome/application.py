@@ -13,7 +13,8 @@ from gaeport.welcome.guestbook import Draft
 from gaeport.welcome.web import BadRequest, Environ, Form, Request, Response, StartResponse, redirect
 
 _log = logging.getLogger("gaeport.welcome")
-_STATIC = {path.name: path for path in (Path(__file__).parent / "static").iterdir() if path.suffix in (".css", ".svg")}
+_STATIC = Path(__file__).parent / "static"
+_STATIC_NAME = re.compile(r"[a-z]+(\.css|\.svg)")
 _STATIC_TYPES = {".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 _FOREVER = ("Cache-Control", "public, max-age=31536000, immutable")  # a picture's name never gets other content
 _NOT_FOUND = BadRequest(HTTPStatus.NOT_FOUND, "There is nothing at this address.")
@@ -78,11 +79,14 @@ def picture(request: Request, name: str) -> Response:
 
 def static(request: Request, name: str) -> Response:
     """Send a style sheet or icon where app.yaml's static handler has not done so already."""
-    path = _STATIC.get(name)
-    if path is None:
+    match = _STATIC_NAME.fullmatch(name)
+    try:
+        content = (_STATIC / name).read_bytes() if match else None
+    except FileNotFoundError:  # on App Engine the front end has these files, the application need not
+        content = None
+    if match is None or content is None:
         raise _NOT_FOUND
-    headers = [("Cache-Control", "public, max-age=600")]
-    return Response(path.read_bytes(), _STATIC_TYPES[path.suffix], headers=headers)
+    return Response(content, _STATIC_TYPES[match[1]], headers=[("Cache-Control", "public, max-age=600")])
 
 
 def warm_up(request: Request) -> Response:
