@@ -8,6 +8,8 @@ import pytest
 
 from gaeport import settings
 from gaeport.fs import mounts, patch, paths
+from gaeport.fs.datastore import make_volume
+from gaeport.fs.volume import Volume
 from tests.fs.memory_volume import MemoryVolume
 
 
@@ -27,6 +29,23 @@ def application(tmp_path: Path) -> Iterator[Path]:
     assert paths.mounts() == ()
 
 
+@pytest.fixture(params=["memory", "datastore"])
+def any_volume(request: pytest.FixtureRequest, application: Path) -> Volume:
+    """What keeps the files of `everywhere`: a volume in memory, and the real one on the embedded Datastore."""
+    if request.param == "memory":
+        return MemoryVolume(str(application / "uploads"))
+    return make_volume(settings.MountSettings(path="uploads", name="uploads"), str(application / "uploads"))
+
+
+@pytest.fixture
+def everywhere(application: Path, any_volume: Volume) -> Path:
+    """A mounted folder, on each kind of volume in turn."""
+    folder = application / "uploads"
+    folder.mkdir()
+    mounts.attach(str(folder), any_volume)
+    return folder
+
+
 @pytest.fixture
 def volume(application: Path) -> MemoryVolume:
     """What keeps the files of `mounted`."""
@@ -43,7 +62,7 @@ def mounted(application: Path, volume: MemoryVolume) -> Path:
 
 
 @pytest.fixture
-def beside(application: Path, mounted: Path) -> Path:
+def beside(application: Path) -> Path:
     """An ordinary folder beside the mounted one."""
     folder = application / "plain"
     folder.mkdir()
