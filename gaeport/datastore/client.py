@@ -52,9 +52,8 @@ class Client:
             *path: an even number of items; an int is an id, a str a name.
         """
         key = wire.Key()
-        partition = key.partition_id
-        partition.project_id, partition.database_id = self.project, self.database
-        partition.namespace_id = self.namespace
+        key.partition_id.project_id, key.partition_id.database_id = self.project, self.database
+        key.partition_id.namespace_id = self.namespace
         for kind, name in zip(path[::2], path[1::2], strict=True):
             if isinstance(name, int):
                 key.path.add(kind=kind, id=name)
@@ -83,6 +82,8 @@ class Client:
         pending = list(keys)
         while pending:
             response = self._read("Lookup", self._lookup_request(pending, mask))
+            if len(keys) == 1 and not response.deferred:
+                return [Found(result.entity, result.version) for result in response.found] or [None]
             for result in response.found:
                 by_key[key_bytes(result.entity.key)] = Found(result.entity, result.version)
             pending = list(response.deferred)

@@ -116,7 +116,7 @@ def ndb_client() -> "ndb.Client":
     """Return a google.cloud.ndb.Client whose calls go over `channel()`."""
     from gaeport.datastore.ndb import make_client
 
-    return make_client()
+    return make_client(channel(), host())
 
 
 def reset() -> None:

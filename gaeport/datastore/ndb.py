@@ -3,23 +3,26 @@
 from typing import TYPE_CHECKING, Any
 
 from gaeport import settings
-from gaeport.datastore import connection
 
 if TYPE_CHECKING:
+    import grpc
     from google.cloud import ndb
 
 
-def make_client() -> "ndb.Client":
-    """Return a google.cloud.ndb.Client whose calls go over `gaeport.datastore.channel()`.
+def make_client(channel: "grpc.Channel", host: str) -> "ndb.Client":
+    """Return a google.cloud.ndb.Client whose calls go over a channel.
 
     Project, database and namespace are those of the settings. Only in production are credentials looked up.
+
+    Args:
+        channel: gaeport's own, `gaeport.datastore.channel()`.
+        host: the host and port that the client believes to talk to.
     """
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import ndb
     from google.cloud.datastore_v1.services.datastore.transports.grpc import DatastoreGrpcTransport
 
     config = settings.current()
-    channel = connection.channel()
 
     class Client(ndb.Client):  # type: ignore[misc]  # shipped without types
         """ndb.Client, made without a channel of its own."""
@@ -29,7 +32,7 @@ def make_client() -> "ndb.Client":
             self.project = config.project
             self.namespace = config.namespace or None
             self.database = config.database or None
-            self.host = connection.host()
+            self.host = host
             self.secure = config.environment == "production"
             self.client_info = ndb.client._CLIENT_INFO
             self._client_options = None

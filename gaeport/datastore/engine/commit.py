@@ -11,7 +11,7 @@ from gaeport.datastore.engine import history, rows
 from gaeport.datastore.engine.names import BY_KIND, Names
 from gaeport.datastore.engine.transactions import Transaction
 from gaeport.datastore.engine.transforms import apply_transforms
-from gaeport.datastore.keys import describe, encode_key, encode_parent, partition_bytes
+from gaeport.datastore.keys import decode_key, describe, encode_key, encode_parent, partition_bytes
 from gaeport.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 
 # Operations that may not follow another on one entity in one commit; source: CommitRequest, RPC reference.
@@ -42,11 +42,11 @@ class Change:
 
 @dataclass(slots=True)
 class State:
-    """An entity in the course of a commit: the row before, and the data after (None: no entity)."""
+    """An entity in the course of a commit: the row before; the message and its data after (None: no entity)."""
 
     before: rows.Row | None
     data: bytes | None
-    transformed: Any = None
+    entity: Any = None
 
 
 def prepare(request: Any) -> list[Change]:
@@ -169,9 +169,11 @@ class Writer:
             raise NotFound(f"there is no entity {describe(change.entity.key)} to update")
         result = wire.MutationResult()
         if change.operation == "delete":
-            state.data = None
+            state.entity = state.data = None
+        elif change.data is not None:
+            state.entity, state.data = change.entity, change.data
         else:
-            state.data = change.data if change.data is not None else self._merged(change, state.data, result)
+            state.entity, state.data = self._merged(change, state.data, result)
         return result
 
     def _another_id(self, change: Change) -> rows.Row | None:
@@ -182,8 +184,8 @@ class Writer:
             change.data = change.entity.SerializeToString(deterministic=True)
         return rows.current(self._db, change.key)
 
-    def _merged(self, change: Change, stored: bytes | None, result: Any) -> bytes:
-        """Return the data of a mutation with a property mask or transforms."""
+    def _merged(self, change: Change, stored: bytes | None, result: Any) -> tuple[Any, bytes]:
+        """Return the entity and its data after a mutation with a property mask or transforms."""
         entity = wire.Entity()
         if change.mutation.HasField("property_mask"):
             if stored is not None:
@@ -198,7 +200,7 @@ class Writer:
         limits.check_properties(entity, name)
         data: bytes = entity.SerializeToString(deterministic=True)
         limits.check_entity_size(len(data), name)
-        return data
+        return entity, data
 
     def _write(self, key: bytes, state: State) -> tuple[int, int]:
         """Store one entity's final state; return its version and its creation's sequence number."""
@@ -207,48 +209,51 @@ class Writer:
             return self.sequence, self.sequence
         if before is not None and before.data == data:
             return before.version, before.created
-        old = self._entries(key, before.data if before and before.entries else None, exists=before is not None)
-        new = self._entries(key, data, exists=data is not None)
-        limits.check_index_entries(len(new), "in this commit")
         created = before.created if before else self.sequence
-        count = len(new) - 1
+        new = values.index_values(state.entity, self._project, self._database) if data is not None else set()
+        limits.check_index_entries(len(new), "in this commit")
         if before is not None:
             self._history.keep(key, before)
-        if data is None:
-            self._db.execute("DELETE FROM entities WHERE key = ?", (key,))
-        elif before is not None:
-            self._db.execute(
-                "UPDATE entities SET version = ?, entries = ?, data = ? WHERE key = ?",
-                (self.sequence, count, data, key),
-            )
-        else:
-            row = (key, self.sequence, created, count, data)
-            self._db.execute("INSERT INTO entities (key, version, created, entries, data) VALUES (?, ?, ?, ?, ?)", row)
-        self._write_entries(key, old, new)
+        self._write_row(key, state, created, len(new))
+        old = self._old_entries(before)
+        if before is None:
+            new.add((BY_KIND, b""))
+        elif data is None:
+            old.add((BY_KIND, b""))
+        if old != new:
+            self._write_entries(key, old, new)
         return self.sequence, created
 
-    def _entries(self, key: bytes, data: bytes | None, *, exists: bool) -> set[tuple[int, bytes]]:
-        """Return (index number, value) of each entry of an entity, that of its kind included."""
-        if not exists:
-            return set()
-        entity = wire.Entity()
-        if data is None:  # nothing indexed: the key is all that matters
-            from gaeport.datastore.keys import decode_key
-
-            entity.key.CopyFrom(decode_key(key))
+    def _write_row(self, key: bytes, state: State, created: int, entries: int) -> None:
+        if state.data is None:
+            self._db.execute("DELETE FROM entities WHERE key = ?", (key,))
+        elif state.before is not None:
+            self._db.execute(
+                "UPDATE entities SET version = ?, entries = ?, data = ? WHERE key = ?",
+                (self.sequence, entries, state.data, key),
+            )
         else:
-            entity.MergeFromString(data)
-        partition = partition_bytes(self._project, self._database, entity.key.partition_id.namespace_id)
-        kind = entity.key.path[-1].kind
-        wanted = values.index_values(entity, self._project, self._database)
-        wanted.add((BY_KIND, b""))
-        return {(self._names.make(self._db, partition, kind, prop, self.fresh_names), value) for prop, value in wanted}
+            row = (key, self.sequence, created, entries, state.data)
+            self._db.execute("INSERT INTO entities (key, version, created, entries, data) VALUES (?, ?, ?, ?, ?)", row)
 
-    def _write_entries(self, key: bytes, old: set[tuple[int, bytes]], new: set[tuple[int, bytes]]) -> None:
-        for number, value in old - new:
-            self._history.keep_entry(number, value, key)
-            self._db.execute("DELETE FROM entries WHERE property = ? AND value = ? AND key = ?", (number, value, key))
-        added = [(number, value, key, self.sequence) for number, value in new - old]
+    def _old_entries(self, before: rows.Row | None) -> set[tuple[str, bytes]]:
+        if before is None or not before.entries:
+            return set()
+        return values.index_values(wire.Entity.FromString(before.data), self._project, self._database)
+
+    def _write_entries(self, key: bytes, old: set[tuple[str, bytes]], new: set[tuple[str, bytes]]) -> None:
+        path = decode_key(key)
+        partition = partition_bytes(self._project, self._database, path.partition_id.namespace_id)
+        kind = path.path[-1].kind
+
+        def number(prop: str) -> int:
+            return self._names.make(self._db, partition, kind, prop, self.fresh_names)
+
+        for prop, value in old - new:
+            row = (number(prop), value, key)
+            self._history.keep_entry(*row)
+            self._db.execute("DELETE FROM entries WHERE property = ? AND value = ? AND key = ?", row)
+        added = [(number(prop), value, key, self.sequence) for prop, value in new - old]
         if added:
             self._db.executemany("INSERT INTO entries (property, value, key, since) VALUES (?, ?, ?, ?)", added)
         self.index_updates += len(added) + len(old - new)

@@ -78,30 +78,28 @@ class Engine:
         limits.check_lookup(len(request.keys))
         project, database = request.project_id, request.database_id
         wanted = {encode_key(key, project, database): key for key in request.keys}
+        if len(wanted) == 1 and not request.HasField("read_options"):
+            return self._lookup_one(request, *next(iter(wanted.items())))
         response = wire.LookupResponse()
-        mask = set(request.property_mask.paths) if request.HasField("property_mask") else None
-        at = None
 
         def work(db: sqlite3.Connection) -> None:
-            nonlocal at
             transaction, at = self._reading(db, request.read_options, response)
             if transaction is not None:
                 transaction.keys.update(wanted)
+            read_time = at or rows.sequence(db)
             for encoded, key in wanted.items():
-                row = rows.row_at(db, encoded, at)
-                if row is None:
-                    missing = response.missing.add()
-                    missing.entity.key.CopyFrom(key)
-                    missing.entity.key.partition_id.project_id = project
-                    missing.version = at or 0
-                else:
-                    search.fill(response.found.add(), row, mask)
-            values.set_micros(response.read_time, at or rows.sequence(db))
+                _add_result(response, request, key, rows.row_at(db, encoded, at), read_time)
+            values.set_micros(response.read_time, read_time)
 
-        if len(wanted) == 1 and request.read_options.WhichOneof("consistency_type") in (None, "read_consistency"):
-            self._store.read(work)
-        else:
-            self._store.snapshot(work)
+        self._store.snapshot(work)
+        return response
+
+    def _lookup_one(self, request: Any, encoded: bytes, key: Any) -> Any:
+        """Answer the commonest lookup, one key outside a transaction, by a single SELECT."""
+        response = wire.LookupResponse()
+        row, sequence = self._store.read(lambda db: rows.current_and_sequence(db, encoded))
+        _add_result(response, request, key, row, sequence)
+        values.set_micros(response.read_time, sequence)
         return response
 
     def _reading(self, db: sqlite3.Connection, options: Any, response: Any) -> tuple[Transaction | None, int | None]:
@@ -203,6 +201,17 @@ class Engine:
         self._store.snapshot(work)
         response.batch.more_results = wire.NO_MORE_RESULTS
         return response
+
+
+def _add_result(response: Any, request: Any, key: Any, row: rows.Row | None, read_time: int) -> None:
+    if row is not None:
+        mask = set(request.property_mask.paths) if request.HasField("property_mask") else None
+        search.fill(response.found.add(), row, mask)
+        return
+    missing = response.missing.add()
+    missing.entity.key.CopyFrom(key)
+    missing.entity.key.partition_id.project_id = request.project_id
+    missing.version = read_time
 
 
 _at_fork: list[Store] = []

@@ -20,19 +20,15 @@ class History:
     def __init__(self, db: sqlite3.Connection, sequence: int) -> None:
         self._db = db
         self._sequence = sequence
-        self._total: int | None = None
         self._count = 0
 
     def keep(self, key: bytes, row: Row) -> None:
         """Keep the row that this commit overwrites or deletes."""
-        if self._total is None:
-            last = self._db.execute("SELECT total FROM history ORDER BY id DESC LIMIT 1").fetchone()
-            self._total = last[0] if last else 0
-        self._total += len(row.data)
         self._count += 1
         self._db.execute(
-            "INSERT INTO history (key, until, version, created, total, data) VALUES (?, ?, ?, ?, ?, ?)",
-            (key, self._sequence, row.version, row.created, self._total, row.data),
+            "INSERT INTO history (key, until, version, created, data, total) VALUES (?, ?, ?, ?, ?, ? + ifnull("
+            "(SELECT total FROM history ORDER BY id DESC LIMIT 1), 0))",
+            (key, self._sequence, row.version, row.created, row.data, len(row.data)),
         )
 
     def keep_entry(self, number: int, value: bytes, key: bytes) -> None:

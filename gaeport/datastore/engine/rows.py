@@ -60,6 +60,15 @@ def current(db: sqlite3.Connection, key: bytes) -> Row | None:
     return Row._make(found) if found else None
 
 
+def current_and_sequence(db: sqlite3.Connection, key: bytes) -> tuple[Row | None, int]:
+    """Return the entity as it is and the sequence number of the last commit, of one moment."""
+    found = db.execute(
+        "SELECT value, version, created, entries, data FROM meta LEFT JOIN entities ON key = ? WHERE name = 'sequence'",
+        (key,),
+    ).fetchone()
+    return (None if found[1] is None else Row._make(found[1:])), found[0]
+
+
 def row_at(db: sqlite3.Connection, key: bytes, at: int | None) -> Row | None:
     """Return the entity as it was at a sequence number, or as it is when that is None."""
     row = current(db, key)

@@ -110,6 +110,11 @@ class Store:
 
     def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run `work` on a connection. A single SELECT is consistent in itself; several need `snapshot`."""
+        try:
+            return self._on_session(work)
+        except sqlite3.Error as error:
+            if not _busy(error):
+                raise self._translated(error) from error
         return self._guard(lambda: _patiently(lambda: self._on_session(work)))
 
     def snapshot(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -140,7 +145,7 @@ class Store:
             raise self._translated(error) from error
 
     def _translated(self, error: sqlite3.Error) -> DatastoreError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = _code(error)
         where = self.path or "the database in memory"
         if code in _DAMAGED:
             return DataLoss(
@@ -207,6 +212,14 @@ def _patiently(work: Callable[[], _T]) -> _T:
         try:
             return work()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > deadline:
+            if not _busy(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.005)
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code; absent from errors of Python's own
+
+
+def _busy(error: sqlite3.Error) -> bool:
+    return _code(error) in _BUSY
