@@ -196,18 +196,17 @@ class Changes:
             self.appended = start
 
     def on_truncate(self, size: int, old_size: int) -> None:
-        """Note a truncation from `old_size` to `size`."""
+        """Note a truncation from `old_size` to `size`; within the appended part it changes only what is appended."""
         if size == 0:
             self.__init__(replaced=True)  # type: ignore[misc]  # back to the start, nothing old matters
-        elif not self.replaced:
+        elif not self.replaced and (self.appended is None or size <= self.appended):
             self._shrink(size) if size < old_size else self._grow(size)
 
     def _shrink(self, size: int) -> None:
         self.cut = size if self.cut is None else min(self.cut, size)
         self.written = [(a, min(b, size)) for a, b in self.written if a < size]
         self.least = min(self.least, size)
-        if self.appended is not None and self.appended >= size:
-            self.appended = None
+        self.appended = None
 
     def _grow(self, size: int) -> None:
         self.least = max(self.least, size)

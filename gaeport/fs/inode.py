@@ -341,8 +341,8 @@ class Inode:
             if entry is None and not self._volume.restore(self.parent):
                 raise file_error(errno.ENOENT, self.path, "its directory was removed")
             return None
-        if entry.type == "dir":
-            raise file_error(errno.EISDIR, self.path)
+        if entry.type != "file":
+            raise file_error(errno.EISDIR if entry.type == "dir" else errno.ELOOP, self.path)
         self._volume.adopt(self, entry.ino)
         self.entry, self.version = entry, version
         return entry

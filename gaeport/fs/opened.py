@@ -41,6 +41,7 @@ class Request:
 
 current: ContextVar[Request | None] = ContextVar("gaeport_request", default=None)
 _everything: "weakref.WeakSet[Pending]" = weakref.WeakSet()
+_long_lived: "weakref.WeakSet[Pending]" = weakref.WeakSet()
 _lock = threading.Lock()
 
 
@@ -51,6 +52,21 @@ def note(pending: Pending) -> None:
     request = current.get()
     if request is not None:
         request.opened.append(weakref.ref(pending))
+    elif threading.current_thread() is threading.main_thread():
+        keep(pending)
+
+
+def keep(pending: Pending) -> None:
+    """Remember a file as one that lives longer than a request: a log's, opened at import or by an earlier request."""
+    if not pending.truncating:
+        with _lock:
+            _long_lived.add(pending)
+
+
+def long_lived() -> list[Pending]:
+    """Return the files, open for append or update, that belong to the application and not to a request or thread."""
+    with _lock:
+        return [pending for pending in _long_lived if not pending.released]
 
 
 def everything() -> list[Pending]:

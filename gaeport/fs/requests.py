@@ -12,7 +12,8 @@ def begin_request() -> Request:
 
 
 def end_request(request: Request, failed: bool = False) -> None:
-    """Commit what the request left open, and what the volumes put off.
+    """Commit what the request left open, what it may have written to the application's own files (an open log), and
+    what the volumes put off.
 
     Args:
         request: what `begin_request` returned.
@@ -31,7 +32,10 @@ def end_request(request: Request, failed: bool = False) -> None:
         pending = reference()
         if pending is not None and not pending.released:
             _finish(pending, failed, errors)
+            opened.keep(pending)
     request.opened.clear()
+    for pending in opened.long_lived():
+        _finish(pending, False, errors)
     _flush_times(errors)
     if errors:
         raise errors[0]
