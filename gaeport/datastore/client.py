@@ -52,8 +52,9 @@ class Client:
             *path: an even number of items; an int is an id, a str a name.
         """
         key = wire.Key()
-        key.partition_id.project_id, key.partition_id.database_id = self.project, self.database
-        key.partition_id.namespace_id = self.namespace
+        partition = key.partition_id
+        partition.project_id, partition.database_id = self.project, self.database
+        partition.namespace_id = self.namespace
         for kind, name in zip(path[::2], path[1::2], strict=True):
             if isinstance(name, int):
                 key.path.add(kind=kind, id=name)

@@ -19,6 +19,7 @@ import secrets
 import stat
 import time
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from gaeport.datastore import wire
@@ -84,12 +85,15 @@ class Entry:
 
     def view(self) -> View:
         """Return the content."""
-        stored = [Extent(s, o, n) if s else Hole(n) for s, o, n in json.loads(self.extents or b"[]")]
-        return View([*stored, Memory(self.inline)])
+        return View([*(Extent(s, o, n) if s else Hole(n) for s, o, n in self._rows()), Memory(self.inline)])
 
     def sources(self) -> set[str]:
         """Return the names of the blobs and chunks that the content needs."""
-        return {source for source, _, _ in json.loads(self.extents or b"[]") if source}
+        return {source for source, _, _ in self._rows() if source}
+
+    def _rows(self) -> list[tuple[str, int, int]]:
+        rows: list[tuple[str, int, int]] = json.loads(self.extents) if self.extents else []
+        return rows
 
     def did(self, nonce: bytes) -> bool:
         """Tell whether the operation with this nonce is among the last that changed the entry."""
@@ -155,8 +159,17 @@ def unescape(key_name: str) -> str:
 
 
 def entry_key(client: Client, directory: str, name: str) -> Any:
-    """Return the key of the Entry for a file name in a directory."""
-    return client.key("Dir", directory, "Entry", escape(name))
+    """Return the key of the Entry for a file name in a directory; it is shared, so it must not be changed."""
+    return _entry_key(client.project, client.database, client.namespace, directory, name)
+
+
+@lru_cache(maxsize=4096)
+def _entry_key(project: str, database: str, namespace: str, directory: str, name: str) -> Any:
+    partition = wire.PartitionId(project_id=project, database_id=database, namespace_id=namespace)
+    key = wire.Key(partition_id=partition)
+    key.path.add(kind="Dir", name=directory)
+    key.path.add(kind="Entry", name=escape(name))
+    return key
 
 
 def guard_key(client: Client, directory: str, number: int = 0) -> Any:
@@ -248,12 +261,15 @@ def _unindexed(entity: Any, name: str) -> Any:
 
 def insert(entity: Any) -> Any:
     """Return the mutation that creates an entity whose key must be free."""
-    return wire.Mutation(insert=entity)
+    mutation = wire.Mutation()
+    mutation.insert.CopyFrom(entity)  # a third of the time that the constructor takes to do the same
+    return mutation
 
 
 def update(entity: Any, version: int | None = None) -> Any:
     """Return the mutation that changes an existing entity, by compare-and-set when a version is given."""
-    mutation = wire.Mutation(update=entity)
+    mutation = wire.Mutation()
+    mutation.update.CopyFrom(entity)
     if version is not None:
         mutation.base_version, mutation.conflict_resolution_strategy = version, wire.FAIL
     return mutation

@@ -107,6 +107,7 @@ class Tree:
         self.dev = 0x6700_0000 | zlib.crc32(name.encode("utf-8", "surrogateescape")) & 0xFF_FFFF
         self.root = Directory(f"root:{name}", "." if overlay else None, 1, self.deployed_ino("."))
         self._known: dict[tuple[str, str], Directory] = {}
+        self._decoded: dict[tuple[str, str], tuple[int, Entry]] = {}
 
     def resolve(self, path: Path, *, follow: bool = True, mask: Iterable[str] = METADATA) -> Node:
         """Return what a path names; a missing last part is a Node that does not exist.
@@ -202,6 +203,18 @@ class Tree:
             self._known.clear()
         self._known[parent, name] = directory
 
+    def decoded(self, pair: tuple[str, str], found: Found) -> Entry:
+        """Return the Entry of an answer; a directory's, which every path below it needs, is decoded once a version."""
+        known = self._decoded.get(pair)
+        if known is not None and known[0] == found.version:
+            return known[1]
+        entry = decode(found)
+        if entry.type == "dir":  # files are read with different masks, and so are not the same each time
+            if len(self._decoded) > 10_000:  # entries; a bound on memory, not a tuned number
+                self._decoded.clear()
+            self._decoded[pair] = found.version, entry
+        return entry
+
     def _predict(self, path: Path) -> list[tuple[str, str]]:
         if not path:
             return [(ROOTS, self.name), (str(self.root.id), "")]
@@ -287,7 +300,7 @@ class _Walk:
                 raise _Unknown(pair)
             found = self._answers[pair]
             if found is not None:
-                entry = decode(found)
+                entry = self._tree.decoded(pair, found)
                 node.version = found.version
                 node.entry = None if entry.type == "whiteout" else entry
                 return node
