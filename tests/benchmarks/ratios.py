@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,7 @@ class _Measurement:
         def work() -> None:
             found = client.lookup(keys, mask=_WITHOUT_CONTENT)[-1]
             assert found is not None
+            entity.properties["mtime"].integer_value = time.time_ns()  # an update that changes nothing costs less
             client.commit([entries.update(entity, found.version)])
 
         return work
