@@ -1,5 +1,5 @@
 """Datastore as this process reaches it: production, one of Google's emulators, or the engine inside the process."""
 
-from gaeport.datastore.connection import channel, client, ndb_client, own_client, reset
+from gaeport.datastore.connection import channel, check, client, ndb_client, own_client, reset
 
-__all__ = ["channel", "client", "ndb_client", "own_client", "reset"]
+__all__ = ["channel", "check", "client", "ndb_client", "own_client", "reset"]

@@ -119,6 +119,17 @@ def ndb_client() -> "ndb.Client":
     return make_client(channel(), host())
 
 
+def check() -> None:
+    """Open the embedded store, so that a damaged or unwritable one is told before anything is served.
+
+    Raises:
+        DataLoss: the data file is damaged or not gaeport's.
+        DatastoreError: the folder cannot be written.
+    """
+    if settings.current().environment == "embedded":
+        engine()
+
+
 def reset() -> None:
     """Drop the connection; the next use makes it anew. Data in memory is lost, data on disk is not."""
     global _transport, _channel, _engine

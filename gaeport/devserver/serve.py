@@ -10,8 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+from gaeport import datastore, wsgi
 from gaeport import settings as _settings
-from gaeport import wsgi
 from gaeport.devserver import appyaml, environment, gunicorn, listening, readonly
 from gaeport.devserver.console import say
 from gaeport.devserver.headers import StripPlatformHeaders
@@ -69,7 +69,7 @@ def serve(options: Options, read_settings: Callable[[], Settings]) -> int:
     """
     config = read_settings()
     _settings.use(config)  # so that later readings find the same file from any working directory
-    _check(options)
+    _check(options, config)
     listener = listening.listen(options.host, options.port)
     os.chdir(config.root)  # where App Engine starts applications
     with ExitStack() as stack:
@@ -79,7 +79,9 @@ def serve(options: Options, read_settings: Callable[[], Settings]) -> int:
         return _run(_Application(options, read_settings, listener), options, listener, config.root)
 
 
-def _check(options: Options) -> None:
+def _check(options: Options, config: Settings) -> None:
+    if options.workers > 1 and config.in_memory and not options.emulator and config.environment == "embedded":
+        raise ConfigurationError("--workers: data in :memory: belongs to one process; use a data folder or one worker")
     for name in ("workers", "threads"):
         if getattr(options, name) < 1:
             raise ConfigurationError(f"--{name} must be 1 or more")
@@ -113,6 +115,8 @@ class _Application:
         if config.environment == "embedded" and not config.in_memory:
             config.data_path.parent.mkdir(parents=True, exist_ok=True)
         readonly.enforce(config)
+        _settings.use(config)
+        datastore.check()
         app = wsgi.wrap(self._options.app or wsgi.default_application(config), config)
         return RequestLog(StripPlatformHeaders(StaticFiles(app, app_yaml.handlers, config.root)))
 
