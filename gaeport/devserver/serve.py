@@ -112,8 +112,7 @@ class _Application:
         config = replace(self._read_settings(), latency_ms=self._options.latency_ms)
         app_yaml = appyaml.load(config.root)
         environment.apply(config, app_yaml, self._port)
-        if config.environment == "embedded" and not config.in_memory:
-            config.data_path.parent.mkdir(parents=True, exist_ok=True)
+        _make_room(config)
         readonly.enforce(config)
         _settings.use(config)
         datastore.check()
@@ -126,6 +125,17 @@ class _Application:
         app = self._options.app or wsgi.default_application(config)
         say(f"{app}: {_where(config)}")
         say(f"serving on {self._url} (Ctrl-C stops)")
+
+
+def _make_room(config: Settings) -> None:
+    """Make the folder that the data folder lies in: once the disk is read-only, only the data folder can be made."""
+    if config.environment == "embedded" and not config.in_memory:
+        try:
+            config.data_path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the data folder {config.data_path} cannot be made: {error}; set `data` in gaeport.toml or $GAEPORT_DATA"
+            ) from error
 
 
 def _where(config: Settings) -> str:
