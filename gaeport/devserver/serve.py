@@ -134,7 +134,7 @@ def _make_room(config: Settings) -> None:
             config.data_path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
-                f"the data folder {config.data_path} cannot be made: {error}; set `data` in gaeport.toml or $GAEPORT_DATA"
+                f"the data folder {config.data_path} cannot be made: {error}; set `data` in gaeport.toml to another"
             ) from error
 
 
