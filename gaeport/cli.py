@@ -207,8 +207,57 @@ def _run(args: argparse.Namespace) -> int:
     return run(command)
 
 
+def _add_datastore(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "datastore",
+        "run the embedded Datastore as a server of its own, or copy its data",
+        """
+        Serves the embedded Datastore over gRPC: any Datastore client, in any language, reaches it when
+        DATASTORE_EMULATOR_HOST names it, as it would one of Google's emulators. It prints `listening on HOST:PORT`
+        when it can answer. Data is kept in .gaeport/ beside gaeport.toml ($GAEPORT_DATA or --data names another
+        folder, or :memory:); a running `gaeport serve` may use the same folder at the same time.
+        """,
+        """
+        examples:
+          gaeport datastore
+          gaeport datastore --port 0 --data :memory:
+          gaeport datastore export shop.gaeport          every namespace, as of one moment, in one file
+          gaeport datastore import shop.gaeport --data copy
+
+        SIGINT (Ctrl-C) and SIGTERM stop it after the calls that are running, with exit code 0.
+        """,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8432, help="0 takes a free one (default: %(default)s)")
+    _add_data(parser)
+    parser.set_defaults(run=_datastore)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", metavar="DIR", help="the data folder, or :memory: (default: gaeport.toml's)")
+
+
+def _datastore(args: argparse.Namespace) -> int:
+    from gaeport.datastore.engine import Engine
+    from gaeport.datastore.server import run
+
+    config = read_settings(args)
+    data = args.data or config.data
+    engine = Engine(None if data == _settings.MEMORY else config.root / data, synchronous=config.synchronous)
+    try:
+        return run(engine, args.host, args.port, _listening)
+    finally:
+        engine.close()
+
+
+def _listening(address: str) -> None:
+    sys.stdout.write(f"listening on {address}\n")
+    sys.stdout.flush()
+
+
 #: Each adds one command (with its subcommands) to the parser, in the order of --help.
-_COMMANDS: list[Callable[[Any], None]] = [_add_serve, _add_run]
+_COMMANDS: list[Callable[[Any], None]] = [_add_serve, _add_run, _add_datastore]
 
 
 def _command(commands: Any, name: str, summary: str, description: str, epilog: str) -> argparse.ArgumentParser:
