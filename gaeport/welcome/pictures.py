@@ -48,12 +48,19 @@ def save(upload: BinaryIO, size: int) -> str:
     if suffix is None:
         raise PictureRefused("That file is not a PNG, JPEG, GIF or WebP picture.")
     name = secrets.token_hex(16) + suffix
-    os.makedirs(folder(), exist_ok=True)
-    with open(os.path.join(folder(), name), "wb") as file:
+    with _create(os.path.join(folder(), name)) as file:
         file.write(head)
         while piece := upload.read(_COPY):
             file.write(piece)
     return name
+
+
+def _create(path: str) -> BinaryIO:
+    try:
+        return open(path, "wb")
+    except FileNotFoundError:  # the first upload into a folder that is not mounted and was never made
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return open(path, "wb")
 
 
 def open_picture(name: str) -> tuple[BinaryIO, str]:
