@@ -288,7 +288,9 @@ class _Walk:
             node.entry, node.version = decode(found), found.version
         node.deployed, node.status = ".", disk.lstat(tree.root_path)
         if node.status is None or not stat.S_ISDIR(node.status.st_mode):
-            node.status = os.stat_result((stat.S_IFDIR | 0o755, 0, 0, 2, os.getuid(), os.getgid(), 4096, 0, 0, 0))
+            never = {"st_atime_ns": 0, "st_mtime_ns": 0, "st_ctime_ns": 0}
+            values = (stat.S_IFDIR | 0o755, 0, 0, 2, os.getuid(), os.getgid(), 4096, 0, 0, 0)
+            node.status = os.stat_result(values, never)
         node.modified = self._time(str(tree.root.id))
         return node
 
