@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from gaeport.datastore import wire
-from gaeport.datastore.limits import check_key_size, check_kind, check_name, check_partition
+from gaeport.datastore.limits import check_key_size, check_kind, check_name, check_partition, describe
 from gaeport.errors import InvalidArgument
 
 AFTER_DESCENDANTS = b"\xff"  # no UTF-8 text and no escape begins with it
@@ -122,9 +122,3 @@ def decode_key(encoded: bytes) -> Any:
 def _text(encoded: bytes, start: int) -> tuple[str, int]:
     end = encoded.index(b"\x00", start)
     return unescape(encoded[start:end]).decode("utf-8", "surrogatepass"), end + 1
-
-
-def describe(key: Any) -> str:
-    """Return a key's path for messages, such as ("Task", "a", "Step", 7)."""
-    parts = [f"{element.kind!r}, {(element.name or element.id or None)!r}" for element in key.path]
-    return f"({', '.join(parts)})"

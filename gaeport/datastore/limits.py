@@ -26,6 +26,12 @@ _NAMESPACE = re.compile(r"[0-9A-Za-z._-]{0,100}")
 _DATABASE = re.compile(r"([a-z][a-z0-9-]{2,61}[a-z0-9])?|\(default\)")
 
 
+def describe(key: Any) -> str:
+    """Return a key's path for messages, such as ("Task", "a", "Step", 7)."""
+    parts = [f"{element.kind!r}, {(element.name or element.id or None)!r}" for element in key.path]
+    return f"({', '.join(parts)})"
+
+
 def check_partition(project: str, database: str, namespace: str) -> None:
     """Refuse a request or key without a project, or with an impossible database or namespace."""
     if not project or "\x00" in project:
@@ -62,30 +68,28 @@ def check_key_size(encoded: bytes, key: Any) -> None:
         raise InvalidArgument(f"a key of the kinds {kinds} has {len(encoded)} bytes; the limit is {MAX_KEY}")
 
 
-def check_properties(entity: Any, name: str) -> None:
+def check_properties(entity: Any) -> None:
     """Refuse property names and values that production refuses.
-
-    Args:
-        entity: a `wire.Entity`.
-        name: the entity's key for messages.
 
     Raises:
         InvalidArgument: naming entity, property, size and limit.
     """
     for prop, value in entity.properties.items():
-        _check_property(prop, value, name, 1)
+        _check_property(prop, value, entity.key)
 
 
-def check_entity_size(size: int, name: str) -> None:
+def check_entity_size(size: int, key: Any) -> None:
     """Refuse an entity that is too large; `size` is its serialized size in bytes."""
     if size > MAX_ENTITY:
-        raise InvalidArgument(f"the entity {name} has {size:,} bytes; the limit is {MAX_ENTITY:,}")
+        raise InvalidArgument(f"the entity {describe(key)} has {size:,} bytes; the limit is {MAX_ENTITY:,}")
 
 
-def check_index_entries(count: int, name: str) -> None:
+def check_index_entries(count: int, key: Any) -> None:
     """Refuse an entity that needs too many index entries."""
     if count > MAX_INDEX_ENTRIES:
-        raise InvalidArgument(f"the entity {name} needs {count:,} index entries; the limit is {MAX_INDEX_ENTRIES:,}")
+        raise InvalidArgument(
+            f"the entity {describe(key)} needs {count:,} index entries; the limit is {MAX_INDEX_ENTRIES:,}"
+        )
 
 
 def check_commit_size(size: int) -> None:
@@ -105,17 +109,17 @@ def _check_length(size: int, limit: int, what: str) -> None:
         raise InvalidArgument(f"{what} has {size:,} bytes; the limit is {limit:,}")
 
 
-def _check_property(prop: str, value: Any, entity: str, depth: int) -> None:
+def _check_property(prop: str, value: Any, key: Any) -> None:
     if not prop:
-        raise InvalidArgument(f"a property of the entity {entity} has an empty name")
+        raise InvalidArgument(f"a property of the entity {describe(key)} has an empty name")
     if prop[:2] == "__" and _RESERVED.fullmatch(prop):
-        raise InvalidArgument(f"the property name {prop!r} of the entity {entity} is reserved")
+        raise InvalidArgument(f"the property name {prop!r} of the entity {describe(key)} is reserved")
     if len(prop) * 4 > MAX_NAME:
-        _check_length(len(prop.encode()), MAX_NAME, f"the property name {prop[:40]!r}… of the entity {entity}")
-    _check_value(prop, value, entity, depth, excluded=value.exclude_from_indexes)
+        _check_length(len(prop.encode()), MAX_NAME, f"the property name {prop[:40]!r}… of the entity {describe(key)}")
+    _check_value(prop, value, key, 1, excluded=value.exclude_from_indexes)
 
 
-def _check_value(prop: str, value: Any, entity: str, depth: int, *, excluded: bool) -> None:
+def _check_value(prop: str, value: Any, key: Any, depth: int, *, excluded: bool) -> None:
     which = value.WhichOneof("value_type")
     if which in ("integer_value", "boolean_value", "null_value", "double_value"):
         return
@@ -123,43 +127,46 @@ def _check_value(prop: str, value: Any, entity: str, depth: int, *, excluded: bo
         text = value.string_value
         limit = MAX_PROPERTY if excluded else MAX_INDEXED
         if len(text) * 4 > limit:  # UTF-8 takes at most four bytes a character
-            _check_bytes(len(text.encode()), prop, entity, excluded=excluded)
+            _check_bytes(len(text.encode()), prop, key, excluded=excluded)
     elif which == "blob_value":
-        _check_bytes(len(value.blob_value), prop, entity, excluded=excluded)
+        _check_bytes(len(value.blob_value), prop, key, excluded=excluded)
     elif which is None:
-        raise InvalidArgument(f"the property {prop!r} of the entity {entity} has no value")
+        raise _refusal(prop, key, "has no value")
     else:
-        _check_compound(which, prop, value, entity, depth, excluded)
+        _check_compound(which, prop, value, key, depth, excluded)
 
 
-def _check_bytes(size: int, prop: str, entity: str, *, excluded: bool) -> None:
+def _check_bytes(size: int, prop: str, key: Any, *, excluded: bool) -> None:
     limit = MAX_PROPERTY if excluded else MAX_INDEXED
     if size > limit:
         indexed = "unindexed" if excluded else "indexed"
         raise InvalidArgument(
-            f"the {indexed} property {prop!r} of the entity {entity} has {size:,} bytes; the limit is {limit:,}"
+            f"the {indexed} property {prop!r} of the entity {describe(key)} has {size:,} bytes; the limit is {limit:,}"
         )
 
 
-def _check_compound(which: str, prop: str, value: Any, entity: str, depth: int, excluded: bool) -> None:
-    where = f"the property {prop!r} of the entity {entity}"
+def _check_compound(which: str, prop: str, value: Any, key: Any, depth: int, excluded: bool) -> None:
     if depth > MAX_DEPTH:
-        raise InvalidArgument(f"{where} is nested more than {MAX_DEPTH} deep")
+        raise _refusal(prop, key, f"is nested more than {MAX_DEPTH} deep")
     if which == "timestamp_value":
         if not _MIN_SECONDS <= value.timestamp_value.seconds <= _MAX_SECONDS:
-            raise InvalidArgument(f"{where} is a timestamp outside the years 1 to 9999")
+            raise _refusal(prop, key, "is a timestamp outside the years 1 to 9999")
     elif which == "geo_point_value":
         point = value.geo_point_value
         if not (abs(point.latitude) <= 90 and abs(point.longitude) <= 180):
-            raise InvalidArgument(f"{where} is a point outside ±90° latitude, ±180° longitude")
+            raise _refusal(prop, key, "is a point outside ±90° latitude, ±180° longitude")
     elif which == "array_value":
         for item in value.array_value.values:
             if item.WhichOneof("value_type") == "array_value":
-                raise InvalidArgument(f"{where} is an array that holds an array")
-            _check_value(prop, item, entity, depth, excluded=excluded or item.exclude_from_indexes)
+                raise _refusal(prop, key, "is an array that holds an array")
+            _check_value(prop, item, key, depth, excluded=excluded or item.exclude_from_indexes)
     elif which == "entity_value":
         for name, inner in value.entity_value.properties.items():
             if not name:
-                raise InvalidArgument(f"{where} holds a property with an empty name")
+                raise _refusal(prop, key, "holds a property with an empty name")
             hidden = excluded or inner.exclude_from_indexes
-            _check_value(f"{prop}.{name}", inner, entity, depth + 1, excluded=hidden)
+            _check_value(f"{prop}.{name}", inner, key, depth + 1, excluded=hidden)
+
+
+def _refusal(prop: str, key: Any, what: str) -> InvalidArgument:
+    return InvalidArgument(f"the property {prop!r} of the entity {describe(key)} {what}")

@@ -57,9 +57,11 @@ def test_the_constants_have_googles_numbers() -> None:
         assert getattr(wire, name) == operators[name]
     for name in ("NOT_FINISHED", "NO_MORE_RESULTS", "MORE_RESULTS_AFTER_LIMIT", "MORE_RESULTS_AFTER_CURSOR"):
         assert getattr(wire, name) == query.QueryResultBatch.MoreResultsType[name]
-    assert tuple(
-        query.EntityResult.ResultType[name] for name in ("FULL", "PROJECTION", "KEY_ONLY")
-    ) == (wire.FULL, wire.PROJECTION, wire.KEY_ONLY)
+    assert tuple(query.EntityResult.ResultType[name] for name in ("FULL", "PROJECTION", "KEY_ONLY")) == (
+        wire.FULL,
+        wire.PROJECTION,
+        wire.KEY_ONLY,
+    )
     assert (wire.AND, wire.OR) == (query.CompositeFilter.Operator.AND, query.CompositeFilter.Operator.OR)
     assert (wire.ASCENDING, wire.DESCENDING) == (
         query.PropertyOrder.Direction.ASCENDING,

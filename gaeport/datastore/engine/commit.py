@@ -11,7 +11,8 @@ from gaeport.datastore.engine import history, rows
 from gaeport.datastore.engine.names import BY_KIND, Names
 from gaeport.datastore.engine.transactions import Transaction
 from gaeport.datastore.engine.transforms import apply_transforms
-from gaeport.datastore.keys import decode_key, describe, encode_key, encode_parent, partition_bytes
+from gaeport.datastore.keys import decode_key, encode_key, encode_parent, partition_bytes
+from gaeport.datastore.limits import describe
 from gaeport.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 
 # Operations that may not follow another on one entity in one commit; source: CommitRequest, RPC reference.
@@ -57,7 +58,8 @@ def prepare(request: Any) -> list[Change]:
     """
     limits.check_commit_size(request.ByteSize())
     changes = [_prepared(mutation, request) for mutation in request.mutations]
-    _check_order(changes, alone=request.mode == wire.NON_TRANSACTIONAL)
+    if len(changes) > 1:
+        _check_order(changes, alone=request.mode == wire.NON_TRANSACTIONAL)
     return changes
 
 
@@ -74,12 +76,11 @@ def _prepared(mutation: Any, request: Any) -> Change:
     key = encode_key(entity.key, project, database)
     if not entity.key.partition_id.project_id:
         entity.key.partition_id.project_id = project
-    name = describe(entity.key)
-    limits.check_properties(entity, name)
+    limits.check_properties(entity)
     data = None
     if not mutation.HasField("property_mask") and not mutation.property_transforms:
         data = entity.SerializeToString(deterministic=True)
-        limits.check_entity_size(len(data), name)
+        limits.check_entity_size(len(data), entity.key)
     return Change(operation, key, entity, data, mutation, allocated)
 
 
@@ -196,10 +197,9 @@ class Writer:
         entity.key.CopyFrom(change.entity.key)
         for value in apply_transforms(entity, change.mutation.property_transforms, self.sequence):
             result.transform_results.append(value)
-        name = describe(entity.key)
-        limits.check_properties(entity, name)
+        limits.check_properties(entity)
         data: bytes = entity.SerializeToString(deterministic=True)
-        limits.check_entity_size(len(data), name)
+        limits.check_entity_size(len(data), entity.key)
         return entity, data
 
     def _write(self, key: bytes, state: State) -> tuple[int, int]:
@@ -211,7 +211,8 @@ class Writer:
             return before.version, before.created
         created = before.created if before else self.sequence
         new = values.index_values(state.entity, self._project, self._database) if data is not None else set()
-        limits.check_index_entries(len(new), "in this commit")
+        if new:
+            limits.check_index_entries(len(new), state.entity.key)
         if before is not None:
             self._history.keep(key, before)
         self._write_row(key, state, created, len(new))
