@@ -22,7 +22,7 @@ def main() -> int:
     forget_variables()
     options = Options(arguments.emulator_host, arguments.copy_mb << 20)
     if arguments.only:
-        print(import_module(f"tests.benchmarks.{arguments.only}").measure(options).to_json())
+        _say(import_module(f"tests.benchmarks.{arguments.only}").measure(options).to_json())
         return 0
     names = arguments.sections or list(SECTIONS)
     with ExitStack() as stack:
@@ -54,7 +54,7 @@ def _emulator(stack: ExitStack) -> str:
     try:
         return stack.enter_context(Emulator("firestore")).host
     except (ConfigurationError, EmulatorError) as error:
-        print(f"without the Firestore emulator: {error}\n", file=sys.stderr)
+        _say(f"without the Firestore emulator: {error}\n")
         return ""
 
 
@@ -68,19 +68,23 @@ def _section(name: str, host: str, options: Options) -> Section:
         section.add(f"the measurement ended with code {done.returncode}", budget="ends with 0", kept=False)
     else:
         section = Section.from_json(done.stdout.splitlines()[-1])
-    print(as_text(section), flush=True)
-    print(f"  [{time.monotonic() - start:.0f} s]\n", file=sys.stderr, flush=True)
+    _say(f"{as_text(section)}  [{time.monotonic() - start:.0f} s]\n")
     return section
 
 
 def _finish(sections: list[Section], host: str, arguments: argparse.Namespace) -> int:
     missed = [(section.title, row.cells[0]) for section in sections for row in section.rows if row.kept is False]
     about = machine() + ("; with Google's Firestore emulator (Datastore mode)" if host else "; without emulator")
-    print(about)
-    print(f"{len(missed)} budgets missed" + "".join(f"\n  {title}: {row}" for title, row in missed))
+    _say(about)
+    _say(f"{len(missed)} budgets missed" + "".join(f"\n  {title}: {row}" for title, row in missed))
     if arguments.markdown:
         _write_markdown(arguments.markdown, sections, about)
     return 1 if missed and arguments.strict else 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 MARKER = "<!-- The rest of this page is written by make bench -->"

@@ -1,4 +1,4 @@
-"""The file operations whose calls have a budget, as an application writes them. tests/test_budgets.py holds them too."""
+"""The file operations whose calls have a budget, as an application writes them; tests/test_budgets.py holds them."""
 
 import os
 import shutil
@@ -52,7 +52,7 @@ def counted(operation: Operation, mount: Path) -> dict[str, int]:
 
 
 def _settle(folder: Path) -> None:
-    """Write the directory times that wait, which else a timer does in the middle of the counting; look at the folder."""
+    """Write the directory times that wait, which else a timer does during the counting; look at the folder."""
     for mount in fs.paths.mounts():
         mount.volume.commit_all()
     folder.stat()
@@ -112,7 +112,7 @@ OPERATIONS = (
     Operation("replace a small file", 2, _file, lambda folder: _write(folder / "file", "wb")),
     Operation("append, small", 2, _file, lambda folder: _write(folder / "file", "ab")),
     Operation("exclusive create", 3, _nothing, lambda folder: _write(folder / "file", "xb")),
-    Operation(f"write {LARGE >> 20} MiB, blobs not counted", 3, _nothing, lambda folder: _write(folder / "file", "wb", bytes(LARGE))),
+    Operation(f"write {LARGE >> 20} MiB", 3, _nothing, lambda folder: _write(folder / "file", "wb", bytes(LARGE))),
     Operation(f"os.listdir of {LISTED}", 1, _files, lambda folder: os.listdir(folder), "RunQuery"),
     Operation(f"os.scandir of {LISTED}, stat of each", 1, _files, _scan, "RunQuery"),
     Operation("os.mkdir", 2, _nothing, lambda folder: os.mkdir(folder / "made")),
@@ -127,4 +127,4 @@ OPERATIONS = (
         lambda folder: shutil.rmtree(folder / "tree"),
         missed="shutil.rmtree removes file by file, at 2 calls each",
     ),
-)  # fmt: skip
+)

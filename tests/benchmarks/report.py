@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -97,7 +96,7 @@ def machine() -> str:
 
 
 def _processor() -> str:
-    if sys.platform == "linux":
+    if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             for line in lines:
                 if line.startswith("model name"):

@@ -37,7 +37,7 @@ def compare(base: Work, other: Work, *, rounds: int, calls: int) -> Comparison:
         rounds: how often each is timed.
         calls: calls in one timing.
     """
-    timings = ([], [])  # type: tuple[list[float], list[float]]
+    timings: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds):
         for which in (0, 1) if number % 2 else (1, 0):
             timings[which].append(nanoseconds((base, other)[which], calls))
@@ -45,7 +45,7 @@ def compare(base: Work, other: Work, *, rounds: int, calls: int) -> Comparison:
 
 
 def least(base: Sequence[float], other: Sequence[float]) -> Comparison:
-    """Return what two series come to when each is at its best: for single microseconds, where every disturbance adds."""
+    """Return what two series come to when each is at its best: for microseconds, where a disturbance only adds."""
     a, b = min(base), min(other)
     return Comparison(a, b, b / a, b - a)
 
@@ -69,16 +69,15 @@ def nanoseconds(work: Work, calls: int) -> float:
     return (time.perf_counter_ns() - start) / calls
 
 
-def python(code: str, *, folder: str | os.PathLike[str] | None = None, isolated: bool = False, **variables: str) -> str:
+def python(code: str, *, folder: str | os.PathLike[str] | None = None, **variables: str) -> str:
     """Run a program in a new interpreter and return what it prints.
 
     Args:
         code: the program.
         folder: its working directory.
-        isolated: leave the user's site-packages and PYTHON* variables out.
         **variables: added to the environment.
     """
-    command = [sys.executable, *(["-I"] if isolated else []), "-c", code]
+    command = [sys.executable, "-c", code]
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, **variables}, stdout=subprocess.PIPE, check=True, text=True
     )

@@ -1,0 +1,170 @@
+"""The embedded engine beside Google's Firestore emulator, and beside itself with a second writer."""
+
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gaeport import datastore
+from gaeport.datastore import wire
+from gaeport.datastore.client import Client
+from tests.benchmarks.options import ROOT, Options, application
+from tests.benchmarks.report import Section
+from tests.benchmarks.timing import compare, nanoseconds, python
+
+START_BUDGET = 0.3  # seconds
+_ROUNDS, _CALLS = 31, 20
+_PUTS = 2000  # of each process, for the two writers
+
+Work = Callable[[], object]
+
+
+def measure(options: Options) -> Section:
+    """Time get and put by turns on the engine (on disk) and the emulator, the start, and two writers."""
+    section = Section(
+        "The embedded engine, on disk, by turns with the Firestore emulator",
+        ("", "engine, µs", "emulator, µs", "engine / emulator"),
+    )
+    with application("disk") as root:
+        embedded = datastore.client()
+        remote = _remote(options.emulator, embedded) if options.emulator else None
+        for name, make, budget in _OPERATIONS:
+            _compare(section, name, make, budget, embedded, remote)
+        _add_start(section)
+        _add_writers(section, root)
+    return section
+
+
+def _get(client: Client) -> Work:
+    key = client.key("Bench", uuid.uuid4().hex)
+    client.commit([wire.Mutation(upsert=_entity(key, indexed=False))])
+    return lambda: client.lookup([key])
+
+
+def _put(client: Client, *, indexed: bool) -> Work:
+    def work() -> None:
+        client.commit([wire.Mutation(upsert=_entity(client.key("Bench", uuid.uuid4().hex), indexed=indexed))])
+
+    return work
+
+
+_OPERATIONS: tuple[tuple[str, Callable[[Client], Work], float], ...] = (
+    ("get", _get, 1 / 8),
+    ("put, nothing indexed", lambda client: _put(client, indexed=False), 1 / 8),
+    ("put, 5 indexed properties", lambda client: _put(client, indexed=True), 1 / 3),
+)
+
+
+def _entity(key: Any, *, indexed: bool) -> Any:
+    entity = wire.Entity(key=key)
+    for number in range(5):
+        value = entity.properties[f"property{number}"]
+        value.string_value = uuid.uuid4().hex
+        value.exclude_from_indexes = not indexed
+    return entity
+
+
+def _remote(host: str, like: Client) -> Client:
+    import grpc
+
+    from gaeport.datastore.transport import GrpcTransport
+
+    return Client(GrpcTransport(grpc.insecure_channel(host)), project=like.project, namespace=like.namespace)
+
+
+def _compare(
+    section: Section,
+    name: str,
+    make: Callable[[Client], Work],
+    budget: float,
+    embedded: Client,
+    remote: Client | None,
+) -> None:
+    work = make(embedded)
+    if remote is None:
+        alone = statistics.median(nanoseconds(work, _CALLS) for _ in range(_ROUNDS))
+        section.add(name, f"{alone / 1000:.0f}", "not installed", "", budget=f"≤ 1/{1 / budget:.0f}")
+        return
+    other = make(remote)
+    nanoseconds(other, 200)  # its virtual machine warms up
+    found = compare(other, work, rounds=_ROUNDS, calls=_CALLS)
+    times = (f"{found.other / 1000:.0f}", f"{found.base / 1000:.0f}")
+    section.add(name, *times, f"1/{1 / found.ratio:.1f}", budget=f"≤ 1/{1 / budget:.0f}", kept=found.ratio <= budget)
+
+
+_START = """
+import gaeport
+client = gaeport.datastore.client()
+print(client.lookup([client.key("Bench", "none")]))
+"""
+
+
+def _add_start(section: Section) -> None:
+    seconds = []
+    for number in range(8):
+        start = time.perf_counter()
+        python(_START, PYTHONPATH=str(ROOT), GAEPORT_DATA=f"start{number}")  # an empty folder each time
+        seconds.append(time.perf_counter() - start)
+    found = statistics.median(seconds[1:])
+    section.add(
+        "start to first answer, interpreter and new data folder included",
+        f"{found * 1e6:.0f}",
+        "",
+        "",
+        budget=f"≤ {START_BUDGET * 1e6:.0f} µs",
+        kept=found <= START_BUDGET,
+    )
+
+
+_WRITER = f"""
+import sys
+from gaeport import datastore
+from tests.benchmarks.engine import _put
+work = _put(datastore.client(), indexed=False)
+work()
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range({_PUTS}):
+    work()
+"""
+
+
+def _add_writers(section: Section, root: Path) -> None:
+    """Two processes that write into one folder at once, beside one."""
+    one, two = (statistics.median(_puts_a_second(root, count) for _ in range(3)) for count in (1, 2))
+    section.add("puts a second, one writer process", f"{one:.0f} /s", "", "")
+    section.add("puts a second, two writer processes", f"{two:.0f} /s", "", f"{two / one:.2f} of one writer's")
+
+
+def _puts_a_second(root: Path, count: int) -> float:
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WRITER],
+            cwd=ROOT,
+            env={"PATH": "", "GAEPORT_DATA": str(root / "writers")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(count)
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        if writer.stdout.readline() != "ready\n":
+            raise RuntimeError("a writer process did not start")
+    start = time.perf_counter()
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    codes = [writer.wait() for writer in writers]
+    seconds = time.perf_counter() - start
+    for writer in writers:
+        writer.communicate()
+    if any(codes):
+        raise RuntimeError(f"the writer processes ended with {codes}")
+    return count * _PUTS / seconds
