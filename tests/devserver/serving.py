@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPMessage
@@ -96,11 +96,15 @@ class Served:
 
 @contextmanager
 def serving(
-    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, ready: bool = True
+    folder: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    ready: bool = True,
+    command: Sequence[str] = (sys.executable, "-m", "gaeport"),
 ) -> Iterator[Served]:
     """Run `gaeport serve --port 0 ARGUMENTS` in a folder, and stop it at the end."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "gaeport", "serve", "--port", "0", *arguments],
+        [*command, "serve", "--port", "0", *arguments],
         cwd=folder,
         env={**os.environ, **(environment or {})},
         stdout=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """`gaeport serve`, as a user runs it."""
 
 import os
+import re
 import signal
 import socket
 import threading
@@ -8,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gaeport.devserver.emulator import find_launcher
+from gaeport.errors import ConfigurationError
 from tests.devserver.serving import Answer, run, serving, write_app
+from tests.emulators import required
 
 APP = """
 import json, os, tempfile, time
@@ -254,3 +258,24 @@ def test_a_settings_file_elsewhere_is_found_from_any_folder(app: Path, tmp_path:
     environment = {"GAEPORT_CONFIG": "../app/gaeport.toml"}
     with serving(tmp_path / "elsewhere", environment=environment) as served:
         assert served.get("/upload").text == "line\n"
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("kind", ["firestore", "datastore"])
+def test_googles_own_emulator_is_started_used_and_stopped(app: Path, kind: str) -> None:
+    try:
+        find_launcher(kind)  # type: ignore[arg-type]
+    except ConfigurationError as error:
+        if required():
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+    with serving(app, "--emulator", kind, "--workers", "2") as served:
+        found = re.search(r"data in the emulator at (\S+):(\d+)", served.output)
+        assert found
+        assert served.get("/upload").text == "line\n"
+        os.kill(int(served.get("/pid").text), signal.SIGKILL)
+        assert served.get("/upload").text == "line\nline\n"
+        assert served.stop() == 0
+    assert not (app / ".gaeport").exists()
+    with socket.socket() as probe:
+        assert probe.connect_ex((found[1], int(found[2]))) != 0
