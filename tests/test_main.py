@@ -1,69 +1,83 @@
-"""`main.app`, what App Engine serves, under WebTest: embedded and in memory, without network, gcloud or credentials."""
+"""main.py, as a developer and as App Engine start it."""
 
-import importlib
+import os
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from webtest import TestApp, Upload
 
-from gaeport import settings
+from tests.devserver.serving import Served, write_app
 
-ROOT = Path(__file__).parent.parent
-PNG = b"\x89PNG\r\n\x1a\n" + b"picture" * 1000
+CHECKOUT = Path(__file__).parent.parent
+APP = """
+import os
 
-# Refuses every connection and every program, then uses the application as a visitor does.
-_ALONE = """
-import sys
-
-def refuse(event, arguments):
-    if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"):
-        raise AssertionError(f"{event} {arguments}")
-
-sys.addaudithook(refuse)
-from webtest import TestApp, Upload
-import main
-site = TestApp(main.app)
-page = site.post("/", {"author": "Ann", "message": "Alone", "picture": Upload("a.png", b"\\x89PNG\\r\\n\\x1a\\n..")})
-assert "Alone" in page.follow()
+def app(environ, start_response):
+    with open("uploads/list.txt", "a") as file:
+        file.write("line\\n")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{open('uploads/list.txt').read()}{os.getpid()}".encode()]
 """
 
 
-@pytest.fixture(params=["memory", "folder"])
-def main(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.setenv("GAEPORT_DATA", ":memory:" if request.param == "memory" else str(tmp_path / "data"))
-    monkeypatch.setattr(settings, "_current", None)  # as in a new process
-    sys.modules.pop("main", None)
-    yield importlib.import_module("main")
-    sys.modules.pop("main", None)
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    folder = write_app(tmp_path / "app", APP, toml='[[mount]]\npath = "uploads"\n')
+    shutil.copy(CHECKOUT / "main.py", folder)
+    return folder
 
 
-def test_the_welcome_page_is_served(main: ModuleType) -> None:
-    page = TestApp(main.app).get("/")
-    assert "Guest book" in page
-    assert page.content_type == "text/html"
+@contextmanager
+def started(command: list[str], folder: Path, **variables: str) -> Iterator[Served]:
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    served = Served(process)
+    try:
+        yield served
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        served.end()
+        assert process.stdout is not None
+        process.stdout.close()
 
 
-def test_a_note_with_a_picture_is_stored_and_the_checkout_stays_as_it_was(main: ModuleType) -> None:
-    before = sorted(path.name for path in ROOT.iterdir())
-    site = TestApp(main.app)
-    page = site.post("/", {"author": "Ann", "message": "Hi", "tags": "sun", "picture": Upload("a.png", PNG)}).follow()
-    picture = page.text.split('<img src="/pictures/')[1]
-    assert site.get("/pictures/" + picture.partition('"')[0]).body == PNG
-    assert "Hi" in site.get("/?tag=sun")
-    assert sorted(path.name for path in ROOT.iterdir()) == before
+def test_it_serves_from_any_folder_in_one_process(app: Path, tmp_path: Path) -> None:
+    with started([sys.executable, "app/main.py", "--port", "0"], tmp_path) as served:
+        served.wait_until_ready()
+        assert served.get("/").text == f"line\n{served.process.pid}"
+        assert served.get("/").text == f"line\nline\n{served.process.pid}"
+        assert served.stop() == 0
+    assert (app / ".gaeport").is_dir()
+    assert not (app / "uploads").exists()
 
 
-def test_warm_up_is_answered(main: ModuleType) -> None:
-    assert TestApp(main.app).get("/_ah/warmup").status_int == 200
+def test_it_runs_under_app_engines_entrypoint(app: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "2", "main:app"]
+    with started(command, app) as served:
+        served.wait_for("Booting worker")
+        served.url = f"http://127.0.0.1:{port}"
+        assert served.get("/").text.startswith("line\n")
+        assert served.get("/").text.startswith("line\nline\n")
+        assert served.stop() == 0
 
 
-def test_neither_network_nor_programs_nor_credentials_are_needed(tmp_path: Path) -> None:
-    environment = {"GAEPORT_DATA": ":memory:", "HOME": str(tmp_path), "PATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-c", _ALONE]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert list(tmp_path.iterdir()) == []
+def test_it_serves_the_application_that_gaeport_toml_names(app: Path) -> None:
+    (app / "gaeport.toml").write_text('app = "nowhere:app"\n')
+    done = subprocess.run([sys.executable, "main.py"], cwd=app, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("gaeport: the application 'nowhere:app': there is no module 'nowhere'")
