@@ -2,8 +2,9 @@
 
 A function is replaced wherever it is bound: in `os`, `posix`, `builtins`, `io` and `_io`, and in every loaded module
 and class that took a reference of its own earlier (`from os import open`, `bltn_open = open`, a default argument).
-Imports are the exception: importlib keeps a copy of the unpatched `posix`, and reads by `_io.open_code`, which stays as
-it is, so that code is never imported from a mount (what was uploaded must not run).
+Imports are the exception: importlib keeps a copy of the unpatched `posix`, and `io.open_code` reads from the disk only,
+so that code is never imported from a mount (what was uploaded must not run). Code that the application ships in a
+mounted folder is imported as it was shipped.
 """
 
 import atexit
@@ -76,6 +77,7 @@ def replacements() -> list[tuple[Any, Any]]:
         for name, original in native.os_functions.items():
             _pairs.append((original, getattr(listing if name in ("listdir", "scandir") else calls, name)))
         _pairs.append((builtins.open, opening.open))
+        _pairs.append((io.open_code, opening.open_code))
         _pairs.append((io.FileIO, opening.FileIO))
         _pairs.append((guards.native_mmap, guards.MemoryMap))
         _pairs.extend(_sqlite())

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterable
 
 from gaeport.errors import file_error
-from gaeport.fs import descriptors, native
+from gaeport.fs import ancestors, descriptors, native
 from gaeport.fs.places import Mount, Place
 from gaeport.fs.volume import Path
 
@@ -37,7 +37,7 @@ _virtual = False  # whether the working directory is in a mount: the process its
 
 
 def mounts() -> tuple[Mount, ...]:
-    """Return everything that is mounted, directories that only lead to mounts last."""
+    """Return everything that is mounted."""
     return _mounts
 
 
@@ -47,13 +47,15 @@ def set_mounts(found: Iterable[Mount]) -> None:
     with _lock:
         _mounts = tuple(found)
         pairs = {spelling: mount for mount in reversed(_mounts) for spelling in (mount.spelled, mount.root)}
+        above = {folder: on_disk(folder) for path in pairs for folder in parents(path)}
+        pairs |= {mount.root: mount for mount in ancestors.missing(pairs, above)}
         _roots = tuple(sorted(pairs.items(), key=lambda pair: len(pair[0]), reverse=True))
-        _ancestors = frozenset(parent for root in pairs for parent in parents(root))
         _starts = tuple(root for root, _ in _roots)
-        _ancestor_names = frozenset(os.path.basename(path) for path in _ancestors) | {"", ".", ".."}
+        _ancestors = frozenset(above)
+        _ancestor_names = frozenset(os.path.basename(path) for path in above) | {"", ".", ".."}
         _hidden = {}
         for root, mount in pairs.items():
-            if not on_disk(root):
+            if above.get(os.path.dirname(root)) and not on_disk(root):
                 _hidden.setdefault(os.path.dirname(root), {})[os.path.basename(root)] = mount
         _rebuild()
 

@@ -335,3 +335,6 @@ class MemoryVolume:
 
     def commit_all(self) -> None:
         self.calls.append("commit_all")
+
+    def flush_times(self) -> None:
+        self.calls.append("flush_times")
