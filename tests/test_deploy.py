@@ -68,7 +68,8 @@ def uploaded(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         pytest.skip(missing)
     folder = tmp_path_factory.mktemp("deploy")
     copy = folder / "app"
-    ignored = shutil.ignore_patterns(".git", ".venv", ".gaeport", "__pycache__", ".*_cache", ".hypothesis", "build")
+    unneeded = ".git .venv venv .gaeport __pycache__ .*_cache .hypothesis build dist *.egg-info"
+    ignored = shutil.ignore_patterns(*unneeded.split())
     shutil.copytree(ROOT, copy, ignore=ignored)
     for name in UNWANTED:
         path = copy / name
