@@ -27,6 +27,32 @@ class EmulatorError(GaeportError):
     """One of Google's emulators did not start; the message ends with its own last lines."""
 
 
+class KVUnavailable(GaeportError):
+    """A key-value server does not answer, or is left out for a while because it did not.
+
+    Attributes:
+        found: what other servers answered, where several were asked.
+    """
+
+    def __init__(self, message: str, found: object = None) -> None:
+        super().__init__(message)
+        self.found = found
+
+
+class ValueTooLarge(GaeportError, ValueError):
+    """A value for a key-value store is over its limit, compressed too.
+
+    Attributes:
+        key: where it was to be stored.
+        size: bytes, before compression.
+        limit: bytes.
+    """
+
+    def __init__(self, key: str, size: int, limit: int) -> None:
+        super().__init__(f"the value of {key!r} has {size:,} bytes; the limit is {limit:,}, after compression")
+        self.key, self.size, self.limit = key, size, limit
+
+
 class DatastoreError(GaeportError):
     """A Datastore call failed.
 
