@@ -23,7 +23,7 @@ MAX_DISJUNCTIONS = 30  # a query's filter in disjunctive normal form
 _MIN_SECONDS, _MAX_SECONDS = -62_135_596_800, 253_402_300_799  # years 1 to 9999
 _RESERVED = re.compile(r"__.*__", re.DOTALL)
 _NAMESPACE = re.compile(r"[0-9A-Za-z._-]{0,100}")
-_DATABASE = re.compile(r"([a-z][a-z0-9-]{2,61}[a-z0-9])?|\(default\)")
+_DATABASE = re.compile(r"([a-z][a-z0-9-]{2,61}[a-z0-9])?")
 
 
 def describe(key: Any) -> str:

@@ -73,6 +73,57 @@ def random_query(rng: random.Random, client: Client) -> Any:
     )
 
 
+def random_mutation(rng: random.Random, client: Client, versions: dict[bytes, list[int]]) -> Any:
+    """Return a mutation of one of few keys; `versions` holds those that the client's server once gave a key."""
+    key = client.key("Few", rng.randrange(1, 5))
+    operation = rng.choice(("insert", "update", "upsert", "delete"))
+    content = key if operation == "delete" else entity(key, n=rng.randrange(3))
+    made = wire.Mutation(**{operation: content})
+    # Not 0: the emulator remembers what was deleted, and holds it not to be at version 0.
+    known = [1, *versions.setdefault(key.SerializeToString(), [])]
+    pick, guarded = rng.random(), rng.random() < 0.5
+    if guarded and operation != "insert":
+        made.base_version = known[int(pick * len(known))] if pick < 0.5 else known[-1]
+        made.conflict_resolution_strategy = wire.FAIL if pick < 0.9 else wire.SERVER_VALUE
+    return made
+
+
+def outcome(client: Client, mutations: list[Any], versions: dict[bytes, list[int]]) -> Any:
+    """Commit; return the error's code, or for each mutation whether its entity got a new version."""
+    try:
+        results = client.commit(mutations)
+    except DatastoreError as error:
+        # Of several faults each server names the one that it meets first.
+        return error.code if len(mutations) == 1 else "refused"
+    changed = []
+    for mutation, result in zip(mutations, results, strict=True):
+        operation = mutation.WhichOneof("operation")
+        key = mutation.delete if operation == "delete" else getattr(mutation, operation).key
+        known = versions[key.SerializeToString()]
+        changed.append(result.version not in known)
+        if operation != "delete" and result.HasField("update_time"):
+            known.append(result.version)
+    return changed
+
+
+def content(client: Client) -> list[Any]:
+    found = client.lookup([client.key("Few", n) for n in range(1, 5)])
+    return [item and item.entity.properties["n"].integer_value for item in found]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_random_commits_have_the_same_outcome(pair: Any, seed: int) -> None:
+    states: list[tuple[Client, dict[bytes, list[int]], random.Random]] = [
+        (client, {}, random.Random(seed)) for client in pair
+    ]
+    for _ in range(60):
+        answers = []
+        for client, versions, rng in states:
+            mutations = [random_mutation(rng, client, versions) for _ in range(rng.choice((1, 1, 2, 3)))]
+            answers.append((outcome(client, mutations, versions), content(client), len(versions)))
+        assert answers[0] == answers[1], mutations
+
+
 def answer(client: Client, message: Any) -> Any:
     """Return the results of a query: keys, once each, and shown values; or the error's code."""
     try:

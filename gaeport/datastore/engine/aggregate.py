@@ -35,8 +35,10 @@ def fill(answer: Any, aggregations: Iterable[Any], results: Iterable[Result]) ->
         count += 1
         if numbers:
             _collect(numbers, wire.Entity.FromString(result.row.data))
-    for index, item in enumerate(wanted, 1):
-        alias = item.alias or f"property_{index}"
+    unnamed = 0
+    for item in wanted:
+        unnamed += not item.alias
+        alias = item.alias or f"property_{unnamed}"
         if alias in answer.aggregate_properties:
             raise InvalidArgument(f"two aggregations have the alias {alias!r}")
         _set(answer.aggregate_properties[alias], item, count, numbers)

@@ -43,11 +43,13 @@ class Change:
 
 @dataclass(slots=True)
 class State:
-    """An entity in the course of a commit: the row before; the message and its data after (None: no entity)."""
+    """An entity in the course of a commit: the row before; the message and its data after (None: no entity); whether
+    it was deleted on the way, so that what stands there after is a new entity."""
 
     before: rows.Row | None
     data: bytes | None
     entity: Any = None
+    deleted: bool = False
 
 
 def prepare(request: Any) -> list[Change]:
@@ -103,19 +105,31 @@ def _check_condition(mutation: Any, operation: str) -> None:
     if condition is None:
         if mutation.conflict_resolution_strategy:
             raise InvalidArgument("a conflict resolution strategy without base_version or update_time")
+    elif mutation.base_version < 0:
+        raise InvalidArgument(f"the base version {mutation.base_version} is negative")
     elif operation == "insert" and (mutation.base_version > 0 or condition == "update_time"):
         raise InvalidArgument(f"the insert of {describe(mutation.insert.key)} has a base version greater than zero")
+    elif operation == "update" and condition == "base_version" and mutation.base_version == 0:
+        raise InvalidArgument(f"the update of {describe(mutation.update.key)} has the base version zero")
 
 
 def _check_order(changes: list[Change], *, alone: bool) -> None:
-    last: dict[bytes, str] = {}
+    last: dict[bytes, Change] = {}
     for change in changes:
         before = last.get(change.key)
-        if before is not None and alone:
-            raise InvalidArgument("a non-transactional commit has several mutations of one entity")
-        if before is not None and before in _FORBIDDEN_AFTER.get(change.operation, ()):
-            raise InvalidArgument(f"{before} and then {change.operation} of one entity in one commit")
-        last[change.key] = change.operation
+        if before is not None:
+            if alone:
+                raise InvalidArgument("a non-transactional commit has several mutations of one entity")
+            if before.operation in _FORBIDDEN_AFTER.get(change.operation, ()):
+                raise InvalidArgument(f"{before.operation} and then {change.operation} of one entity in one commit")
+            if _condition(before.mutation) != _condition(change.mutation):
+                raise InvalidArgument("mutations of one entity have different base versions or conflict strategies")
+        last[change.key] = change
+
+
+def _condition(mutation: Any) -> tuple[object, ...]:
+    which = mutation.WhichOneof("conflict_detection_strategy")
+    return which, mutation.base_version, values.micros(mutation.update_time), mutation.conflict_resolution_strategy
 
 
 class Writer:
@@ -171,6 +185,7 @@ class Writer:
         result = wire.MutationResult()
         if change.operation == "delete":
             state.entity = state.data = None
+            state.deleted = True
         elif change.data is not None:
             state.entity, state.data = change.entity, change.data
         else:
@@ -207,9 +222,9 @@ class Writer:
         before, data = state.before, state.data
         if before is None and data is None:
             return self.sequence, self.sequence
-        if before is not None and before.data == data:
+        if before is not None and before.data == data and not state.deleted:
             return before.version, before.created
-        created = before.created if before else self.sequence
+        created = before.created if before and not state.deleted else self.sequence
         new = values.index_values(state.entity, self._project, self._database) if data is not None else set()
         if new:
             limits.check_index_entries(len(new), state.entity.key)
@@ -230,8 +245,8 @@ class Writer:
             self._db.execute("DELETE FROM entities WHERE key = ?", (key,))
         elif state.before is not None:
             self._db.execute(
-                "UPDATE entities SET version = ?, entries = ?, data = ? WHERE key = ?",
-                (self.sequence, entries, state.data, key),
+                "UPDATE entities SET version = ?, created = ?, entries = ?, data = ? WHERE key = ?",
+                (self.sequence, created, entries, state.data, key),
             )
         else:
             row = (key, self.sequence, created, entries, state.data)

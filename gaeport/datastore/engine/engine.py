@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Engine:
             PermissionDenied: the folder cannot be written.
         """
         self._store = Store(folder, synchronous=synchronous)
+        self._closing = weakref.finalize(self, self._store.close)  # also when the process ends
         self._names = Names()
         self._transactions = Transactions()
         self._methods: dict[str, Callable[[Any], Any]] = {
@@ -68,7 +70,7 @@ class Engine:
 
     def close(self) -> None:
         """Close the file. Calls after this fail."""
-        self._store.close()
+        self._closing()
 
     def after_fork_in_child(self) -> None:
         """Forget what belongs to the parent: its open transactions. (Connections are closed before a fork.)"""
@@ -168,12 +170,11 @@ class Engine:
         return transaction
 
     def _run_query(self, request: Any) -> Any:
-        if request.WhichOneof("query_type") != "query":
-            raise Unimplemented("the embedded Datastore does not offer GQL yet; write the query as a Query message")
+        query, parsed = _query(request)
         if request.HasField("explain_options"):
             raise Unimplemented("the embedded Datastore does not explain queries")
-        response = wire.RunQueryResponse()
-        searcher = search.Searcher(self._names, request, request.query)
+        response = wire.RunQueryResponse(query=parsed)
+        searcher = search.Searcher(self._names, request, query)
 
         def work(db: sqlite3.Connection) -> None:
             transaction, at = self._reading(db, request.read_options, response)
@@ -184,12 +185,10 @@ class Engine:
         return response
 
     def _run_aggregation_query(self, request: Any) -> Any:
-        if request.WhichOneof("query_type") != "aggregation_query":
-            raise Unimplemented("the embedded Datastore does not offer GQL yet; write an AggregationQuery message")
+        query, parsed = _aggregation_query(request)
         if request.HasField("explain_options"):
             raise Unimplemented("the embedded Datastore does not explain queries")
-        response = wire.RunAggregationQueryResponse()
-        query = request.aggregation_query
+        response = wire.RunAggregationQueryResponse(query=parsed)
         searcher = search.Searcher(self._names, request, query.nested_query)
 
         def work(db: sqlite3.Connection) -> None:
@@ -201,6 +200,32 @@ class Engine:
         self._store.snapshot(work)
         response.batch.more_results = wire.NO_MORE_RESULTS
         return response
+
+
+def _query(request: Any) -> tuple[Any, Any]:
+    """Return a RunQueryRequest's query, and again if it was written in GQL, else None."""
+    if request.WhichOneof("query_type") != "gql_query":
+        return request.query, None
+    from gaeport.datastore import gql
+
+    query = gql.parse_query(request.gql_query, _partition(request))
+    return query, query
+
+
+def _aggregation_query(request: Any) -> tuple[Any, Any]:
+    """Return a RunAggregationQueryRequest's query, and again if it was written in GQL, else None."""
+    if request.WhichOneof("query_type") != "gql_query":
+        return request.aggregation_query, None
+    from gaeport.datastore import gql
+
+    query = gql.parse_aggregation_query(request.gql_query, _partition(request))
+    return query, query
+
+
+def _partition(request: Any) -> Any:
+    partition = wire.PartitionId(project_id=request.project_id, database_id=request.database_id)
+    partition.namespace_id = request.partition_id.namespace_id
+    return partition
 
 
 def _add_result(response: Any, request: Any, key: Any, row: rows.Row | None, read_time: int) -> None:

@@ -298,9 +298,6 @@ def _check(plan: Plan, query: Any) -> None:
     for name in plan.projection:
         if any(alternative.properties.get(name, Condition()).equal for alternative in plan.alternatives):
             raise InvalidArgument(f"cannot use projection on {name!r}, which has an equality filter")
-    missing = [name for name in plan.distinct if name not in plan.projection]
-    if missing:
-        raise InvalidArgument(f"distinct_on names {missing[0]!r}, which is not projected")
     first = {order.name for order in plan.orders[: len(set(plan.distinct))]}
     if first != set(plan.distinct) and plan.distinct:
         raise InvalidArgument("the properties of distinct_on must come first in the orders")

@@ -284,14 +284,17 @@ class _Run:
 
 def _distinct(hits: Iterable[Hit], plan: Plan, start: bytes) -> Iterator[Hit]:
     """Keep the first hit of each combination of the distinct properties; one that the cursor had seen is seen."""
+    places = [index for name in plan.distinct for index, order in enumerate(plan.orders) if order.name == name]
     seen: set[tuple[bytes, ...]] = set()
     if start:
-        parts = positions.split(start, plan.directions)
-        by_name = {order.name: parts[index] for index, order in enumerate(plan.orders)}
-        seen.add(tuple(by_name[name] for name in plan.distinct))
+        seen.add(_combination(start, plan, places))
     for hit in hits:
-        assert hit.shown is not None
-        combination = tuple(hit.shown[name] for name in plan.distinct)
+        combination = _combination(hit.position, plan, places)
         if combination not in seen:
             seen.add(combination)
             yield hit
+
+
+def _combination(position: bytes, plan: Plan, places: list[int]) -> tuple[bytes, ...]:
+    parts = positions.split(position, plan.directions)
+    return tuple(parts[index] for index in places)

@@ -178,8 +178,8 @@ class Store:
         SQLite keeps a table of open files and their locks for each process; a child that inherits it believes to hold
         locks that it does not, which damages files.
         """
+        self._writer.acquire()  # in the order in which a write takes them
         self._opening.acquire()
-        self._writer.acquire()
         for session in list(self._sessions):
             session.lock.acquire()
             if self.path:
@@ -191,8 +191,8 @@ class Store:
         """Go on after a fork, in parent and child."""
         for session in self._sessions:
             session.lock.release()
-        self._writer.release()
         self._opening.release()
+        self._writer.release()
 
 
 def _transaction(db: sqlite3.Connection, begin: str, work: Callable[[sqlite3.Connection], _T]) -> _T:
