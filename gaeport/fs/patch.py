@@ -110,28 +110,41 @@ def _exchange(mapping: dict[int, Any]) -> None:
 
 
 def _exchange_names(module: str, namespace: dict[str, Any], mapping: dict[int, Any]) -> None:
+    # A few tens of thousands of names pass here while an application starts: the tests are ordered by what they cost.
+    found = []
     for key, value in list(namespace.items()):
         if id(value) in mapping:
-            if (module, key) not in _KEPT:
-                namespace[key] = mapping[id(value)]
+            found.append((key, value))
         elif value.__class__ is FunctionType:
-            _exchange_defaults(value, mapping)
-        elif isinstance(value, type) and value.__dict__.get("__module__") == module:
+            if value.__defaults__ is not None or value.__kwdefaults__ is not None:
+                _exchange_defaults(value, mapping)
+        elif isinstance(value, type) and value.__module__ == module:
             _exchange_members(value, mapping)
+    for key, value in found:
+        if (module, key) not in _KEPT:
+            namespace[key] = mapping[id(value)]
 
 
 def _exchange_members(owner: type, mapping: dict[int, Any]) -> None:
-    for key, value in list(owner.__dict__.items()):
-        if value.__class__ is FunctionType:
-            _exchange_defaults(value, mapping)
-            continue
-        inner = value.__func__ if value.__class__ is staticmethod else value
-        if id(inner) in mapping:
-            new = mapping[id(inner)]
-            # a built-in function does not become a method, one of Python does unless it is static
-            replacement = new if isinstance(new, type) or inner.__class__ is type else staticmethod(new)
-            if _set_member(owner, key, replacement):
-                _changed_classes.append((owner, key, value, replacement))
+    found = []
+    for key, value in owner.__dict__.items():
+        kind = value.__class__
+        if kind is FunctionType:
+            if value.__defaults__ is not None or value.__kwdefaults__ is not None:
+                _exchange_defaults(value, mapping)
+        elif id(value.__func__ if kind is staticmethod else value) in mapping:
+            found.append((key, value))
+    for key, value in found:
+        _exchange_member(owner, key, value, mapping)
+
+
+def _exchange_member(owner: type, key: str, value: Any, mapping: dict[int, Any]) -> None:
+    inner = value.__func__ if value.__class__ is staticmethod else value
+    new = mapping[id(inner)]
+    # a built-in function does not become a method, one of Python does unless it is static
+    replacement = new if isinstance(new, type) or isinstance(inner, type) else staticmethod(new)
+    if _set_member(owner, key, replacement):
+        _changed_classes.append((owner, key, value, replacement))
 
 
 def _set_member(owner: type, key: str, value: Any) -> bool:
@@ -144,10 +157,10 @@ def _set_member(owner: type, key: str, value: Any) -> bool:
 
 def _exchange_defaults(function: Any, mapping: dict[int, Any]) -> None:
     defaults = function.__defaults__
-    if defaults and any(id(value) in mapping for value in defaults):
+    if defaults and not mapping.keys().isdisjoint(map(id, defaults)):
         function.__defaults__ = tuple(mapping.get(id(value), value) for value in defaults)
     named = function.__kwdefaults__
-    if named and any(id(value) in mapping for value in named.values()):
+    if named and not mapping.keys().isdisjoint(map(id, named.values())):
         function.__kwdefaults__ = {key: mapping.get(id(value), value) for key, value in named.items()}
 
 

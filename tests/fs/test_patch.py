@@ -193,7 +193,7 @@ def test_a_process_commits_what_is_open_when_it_ends_and_before_it_forks(tmp_pat
 
 def cost(function: Callable[[], object]) -> float:
     """Seconds of this thread's own time, undisturbed."""
-    return min(timeit.repeat(function, number=500, repeat=25, timer=time.thread_time)) / 500
+    return min(timeit.repeat(function, number=300, repeat=15, timer=time.thread_time)) / 300
 
 
 @pytest.mark.parametrize("name", ["stat", "open", "exists", "listdir"])
