@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from gaeport import fs
@@ -34,22 +35,32 @@ def run(command: Sequence[str]) -> int:
     token = fs.begin_request()
     failed = True
     try:
-        result = _finish(program)
-        failed = False
-        return result
+        program()
+        result, failed = 0, False
+    except SystemExit as leaving:
+        result = _exit_code(leaving)
+        failed = result != 0
+    except Exception as error:  # noqa: BLE001 - the program's own end, reported as the interpreter would
+        trace = _own_frames(error.__traceback__)
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+        result = 1
     finally:
         fs.end_request(token, failed)
+    return result
 
 
-def _finish(program: Callable[[], Any]) -> int:
-    try:
-        program()
-    except SystemExit as leaving:
-        if leaving.code is None or isinstance(leaving.code, int):
-            return leaving.code or 0
-        sys.stderr.write(f"{leaving.code}\n")
-        return 1
-    return 0
+def _exit_code(leaving: SystemExit) -> int:
+    if leaving.code is None or isinstance(leaving.code, int):
+        return leaving.code or 0
+    sys.stderr.write(f"{leaving.code}\n")
+    return 1
+
+
+def _own_frames(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from where the program itself begins."""
+    while trace is not None and trace.tb_frame.f_code.co_filename in (__file__, runpy.__file__, "<frozen runpy>"):
+        trace = trace.tb_next
+    return trace
 
 
 def _program(command: list[str]) -> Callable[[], Any]:

@@ -1,5 +1,6 @@
 """One serving process: waitress on a socket that is listening already, stopped without losing a request."""
 
+import logging
 import signal
 import socket
 import threading
@@ -25,6 +26,8 @@ class Server:
         """
         import waitress
 
+        # Says that more requests wait than there are threads: under a load test that is the point, not a problem.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._sockets: dict[int, Any] = {}
         self._stopping = threading.Event()
         self._listener = listener

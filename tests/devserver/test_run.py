@@ -52,6 +52,15 @@ def test_the_exit_code_is_the_programs_own(folder: Path, code: str, status: int)
     assert (done.stderr == "no\n") == ("no" in code)
 
 
+def test_a_programs_traceback_begins_with_the_program(folder: Path) -> None:
+    (folder / "broken.py").write_text("1 / 0\n")
+    done = run(folder, "run", "broken.py")
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert lines[1].strip() == 'File "broken.py", line 1, in <module>'
+    assert lines[-1] == "ZeroDivisionError: division by zero"
+
+
 def test_what_a_program_left_open_is_saved(folder: Path) -> None:
     run(folder, "run", "--", "python", "-c", "f = open('uploads/a', 'w'); f.write('kept')")
     assert run(folder, "run", "--", "python", "-c", "print(open('uploads/a').read())").stdout == "kept\n"
