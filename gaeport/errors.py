@@ -53,6 +53,22 @@ class ValueTooLarge(GaeportError, ValueError):
         self.key, self.size, self.limit = key, size, limit
 
 
+class UnsupportedType(GaeportError, TypeError):
+    """A value for a session or a cache holds something of a type that is not kept; the message says which and where.
+
+    Attributes:
+        value: the offending object.
+    """
+
+    def __init__(self, message: str, value: object) -> None:
+        super().__init__(message)
+        self.value = value
+
+
+class DamagedValue(GaeportError, ValueError):
+    """Stored bytes are not what gaeport writes: damaged, or of a newer release."""
+
+
 class DatastoreError(GaeportError):
     """A Datastore call failed.
 

@@ -17,6 +17,7 @@ LAYERS = {
     "meter": 0,
     "settings": 0,
     "blobs": 1,
+    "codec": 1,
     "datastore": 1,
     "kv": 1,
     "cache": 2,
