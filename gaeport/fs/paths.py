@@ -256,7 +256,7 @@ def ancestor(path: object, dir_fd: int | None = None) -> str | None:
 
 def mounted_below(path: object) -> dict[str, Mount]:
     """Return the mounts directly in a directory of the disk that the disk itself does not show, by name."""
-    if not _hidden:
+    if not _hidden or (isinstance(path, str) and path.rpartition("/")[2] not in _ancestor_names):
         return {}
     found = absolute(path) if not isinstance(path, int) else (descriptors.directory_of(path) or ("",))[0]
     return _hidden.get(found or "", {})
