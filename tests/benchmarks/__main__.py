@@ -25,10 +25,11 @@ def main() -> int:
         _say(import_module(f"tests.benchmarks.{arguments.only}").measure(options).to_json())
         return 0
     names = arguments.sections or list(SECTIONS)
+    about = machine()
     with ExitStack() as stack:
         host = "" if arguments.no_emulator else _emulator(stack)
         sections = [_section(name, host, options) for name in names]
-        return _finish(sections, host, arguments)
+        return _finish(sections, about, host, arguments)
 
 
 def _parse() -> argparse.Namespace:
@@ -72,9 +73,9 @@ def _section(name: str, host: str, options: Options) -> Section:
     return section
 
 
-def _finish(sections: list[Section], host: str, arguments: argparse.Namespace) -> int:
+def _finish(sections: list[Section], about: str, host: str, arguments: argparse.Namespace) -> int:
     missed = [(section.title, row.cells[0]) for section in sections for row in section.rows if row.kept is False]
-    about = machine() + ("; with Google's Firestore emulator (Datastore mode)" if host else "; without emulator")
+    about += "; with Google's Firestore emulator (Datastore mode)" if host else "; without emulator"
     _say(about)
     _say(f"{len(missed)} budgets missed" + "".join(f"\n  {title}: {row}" for title, row in missed))
     if arguments.markdown:

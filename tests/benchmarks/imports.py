@@ -19,7 +19,7 @@ def measure(options: Options) -> Section:
     """Time whole processes by turns, and list the google and grpc modules that are loaded."""
     section = Section("import gaeport, whole processes by turns", ("", "bare, ms", "with it, ms", "difference, ms"))
     for code, budget in (("import gaeport", BUDGET_MS), ("import gaeport; gaeport.mount", None)):
-        found = compare_programs(partial(python, "pass", folder=ROOT), partial(python, code, folder=ROOT), rounds=21)
+        found = compare_programs(partial(python, "pass", folder=ROOT), partial(python, code, folder=ROOT), rounds=15)
         difference = found.difference / 1e6
         section.add(
             code,

@@ -87,7 +87,7 @@ def _line(cells: Iterable[str]) -> str:
 
 def machine() -> str:
     """Return what the numbers depend on: date, processor, cores, Python. Names no host and no path."""
-    load = f", load {os.getloadavg()[0]:.1f} before the start" if hasattr(os, "getloadavg") else ""
+    load = f", load average {os.getloadavg()[0]:.1f} from other work at the start" if hasattr(os, "getloadavg") else ""
     return (
         f"{date.today().isoformat()}; {_processor()}, {os.cpu_count()} cores{load}; {platform.system()}; "
         f"{platform.python_implementation()} {platform.python_version()}; protobuf {_version('protobuf')}, "

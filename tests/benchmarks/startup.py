@@ -50,7 +50,7 @@ def measure(options: Options) -> Section:
         found = compare_programs(
             lambda: python(_NDB_GET, folder=ROOT, GAEPORT_DATA=data),
             lambda: python(_FIRST_REQUEST, folder=ROOT, GAEPORT_DATA=data),
-            rounds=9,
+            rounds=7,
         )
         section.add(
             "first request of main.py, whole process, beside import of ndb and a get",
