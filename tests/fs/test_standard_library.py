@@ -10,6 +10,8 @@ import os
 import pathlib
 import shelve
 import shutil
+import subprocess
+import sys
 import tarfile
 import tempfile
 import tracemalloc
@@ -17,6 +19,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from gaeport.fs import begin_request, end_request
 
 
 def plant(folder: Path) -> None:
@@ -182,3 +186,40 @@ def test_copying_a_large_file_takes_little_memory(mounted: Path, beside: Path) -
     kept = 2 * 48 * 1024 * 1024  # by the volume in memory, before and after its commit
     assert peak < kept + 8 * 1024 * 1024
     assert (beside / "copy").stat().st_size == 48 * 1024 * 1024
+
+
+def test_child_processes_write_into_files_by_descriptor(everywhere: Path) -> None:
+    for mode in ("wb", "ab", "r+b"):
+        (everywhere / "out").write_bytes(b"....")
+        with open(everywhere / "out", mode) as file:
+            subprocess.run([sys.executable, "-c", "print('by the child')"], stdout=file, check=True)
+        expected = {"wb": b"by the child\n", "ab": b"....by the child\n", "r+b": b"by the child\n"}
+        assert (everywhere / "out").read_bytes() == expected[mode]
+
+
+def test_a_failed_request_drops_what_it_left_open(everywhere: Path) -> None:
+    (everywhere / "note").write_text("old")
+    request = begin_request()
+    note, log, new = [open(everywhere / name, mode) for name, mode in (("note", "w"), ("log", "a"), ("new", "w"))]  # noqa: SIM115
+    for file in (note, log, new):
+        file.write("half")
+        file.flush()
+    end_request(request, failed=True)
+    log.close()
+    assert (everywhere / "note").read_text() == "old"
+    assert (everywhere / "log").read_text() == "half"
+    assert not (everywhere / "new").exists()
+    assert note.closed
+    assert new.closed
+
+
+def test_files_synced_by_descriptor_are_committed(everywhere: Path) -> None:
+    with open(everywhere / "x", "w") as file:
+        file.write("synced")
+        file.flush()
+        os.fsync(file.fileno())
+        os.fsync(file)
+        file.write(" and closed")
+        file.flush()
+        assert (everywhere / "x").read_text() == "synced and closed"
+    assert (everywhere / "x").read_text() == "synced and closed"
