@@ -162,7 +162,6 @@ def test_other_sequences_on_one_entity_apply_in_order(local: Client) -> None:
         query("Kind", where("a", "=", {"x": 1})),
         query("Kind", where("__key__", "=", 1)),
         query("Kind", where("a", "ancestor", KEY)),
-        query("Kind", project=("a",), distinct=("b",)),
         query("Kind", project=("a", "b"), distinct=("b",), order=("a", "b")),
         query(None, where("a", "=", 1)),
         query(None, order=("-__key__",)),
