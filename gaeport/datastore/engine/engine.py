@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gaeport.datastore import limits, values, wire
-from gaeport.datastore.engine import aggregate, commit, rows, search
+from gaeport.datastore.engine import aggregate, commit, metadata, rows, search
 from gaeport.datastore.engine.names import Names
 from gaeport.datastore.engine.store import Store, stores
 from gaeport.datastore.engine.transactions import Transaction, Transactions
@@ -174,7 +174,7 @@ class Engine:
         if request.HasField("explain_options"):
             raise Unimplemented("the embedded Datastore does not explain queries")
         response = wire.RunQueryResponse(query=parsed)
-        searcher = search.Searcher(self._names, request, query)
+        searcher = self._searcher(request, query)
 
         def work(db: sqlite3.Connection) -> None:
             transaction, at = self._reading(db, request.read_options, response)
@@ -184,12 +184,17 @@ class Engine:
         self._store.snapshot(work)
         return response
 
+    def _searcher(self, request: Any, query: Any) -> Any:
+        if metadata.is_metadata(query):
+            return metadata.MetadataSearcher(request, query)
+        return search.Searcher(self._names, request, query)
+
     def _run_aggregation_query(self, request: Any) -> Any:
         query, parsed = _aggregation_query(request)
         if request.HasField("explain_options"):
             raise Unimplemented("the embedded Datastore does not explain queries")
         response = wire.RunAggregationQueryResponse(query=parsed)
-        searcher = search.Searcher(self._names, request, query.nested_query)
+        searcher = self._searcher(request, query.nested_query)
 
         def work(db: sqlite3.Connection) -> None:
             transaction, at = self._reading(db, request.read_options, response)
