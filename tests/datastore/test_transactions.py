@@ -140,6 +140,22 @@ def test_a_change_outside_a_query_is_none(local: Client) -> None:
     write_anything(local, token)
 
 
+@pytest.mark.parametrize(("order", "beyond", "within"), [((), 9, 1), (("n",), 9, 1), (("-n",), 1, 9)])
+def test_what_lies_beyond_a_limit_is_not_watched(
+    local: Client, order: tuple[str, ...], beyond: int, within: int
+) -> None:
+    for n in (2, 4, 6, 8):
+        put(local, "Kind", n, n=n)
+    tokens = [begin(local), begin(local)]
+    for token in tokens:
+        assert len(ids(run_in(local, token, query("Kind", order=order, limit=1)))) == 1
+    put(local, "Kind", beyond, n=beyond)
+    write_anything(local, tokens[0])
+    put(local, "Kind", within, n=within)
+    with pytest.raises(Aborted):
+        write_anything(local, tokens[1])
+
+
 def test_a_result_that_changed_without_leaving_the_query_is_a_change(local: Client) -> None:
     put(local, "Kind", 1, n=1, m=1)
     token = begin(local)

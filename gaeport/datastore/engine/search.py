@@ -1,8 +1,9 @@
 """Running a query: choosing a range to scan, testing entities, ordering and batching the results."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -93,17 +94,21 @@ class Searcher:
             batch.more_results = wire.MORE_RESULTS_AFTER_LIMIT
             return
         run = _Run(db, plan, self._names, self._request, transaction, at)
+        with closing(run.hits(self._start)) as hits:
+            self._fill(batch, hits, run, room)
+
+    def _fill(self, batch: Any, hits: Iterable[Hit], run: "_Run", room: int) -> None:
         size = 0
-        for hit in run.hits(self._start):
+        for hit in hits:
             if self._end is not None and hit.position > self._end:
                 batch.more_results = wire.MORE_RESULTS_AFTER_CURSOR
                 return
-            if batch.skipped_results < query.offset:
+            if batch.skipped_results < self._query.offset:
                 batch.skipped_results += 1
                 batch.skipped_cursor = batch.end_cursor = positions.to_cursor(hit.position)
                 continue
             if len(batch.entity_results) == room or size > MAX_BATCH_BYTES:
-                full = len(batch.entity_results) == limit
+                full = self._query.HasField("limit") and len(batch.entity_results) == self._query.limit.value
                 batch.more_results = wire.MORE_RESULTS_AFTER_LIMIT if full else wire.NOT_FINISHED
                 return
             size += self._add(batch, hit, run.row(hit.key))
@@ -157,7 +162,7 @@ class _Run:
                 self._transaction.keys.add(key)
         return self._last[1]
 
-    def hits(self, start: bytes) -> Iterator[Hit]:
+    def hits(self, start: bytes) -> Generator[Hit, None, None]:
         """Yield all hits after a position, in order."""
         found = self._streamed(start) if self._streams() else self._sorted(start)
         return _distinct(found, self._plan, start) if self._plan.distinct else found
@@ -172,7 +177,7 @@ class _Run:
         selective = any(condition.equal for condition in self._plan.alternatives[0].properties.values())
         return orders[0].descending == orders[1].descending and not selective
 
-    def _streamed(self, start: bytes) -> Iterator[Hit]:
+    def _streamed(self, start: bytes) -> Generator[Hit, None, None]:
         plan, alternative = self._plan, self._plan.alternatives[0]
         scan = self._scan(alternative)
         if scan is None:
@@ -182,13 +187,32 @@ class _Run:
             parts = positions.split(start, plan.directions)
             after = (parts[0] if plan.ordering else scan.low, parts[-1])
         down = plan.orders[-1].descending
-        for value, key in rows.entries(self._db, scan, self._at, descending=down, after=after):
-            for hit in self._test(alternative, key):
-                # An entity with several values of the ordering property stands at one of them only, unless projected.
-                if not plan.ordering or hit.position == self._place({plan.orders[0].name: value}, key):
-                    yield hit
+        reached: tuple[bytes, bytes] | None = None
+        try:
+            for value, key in rows.entries(self._db, scan, self._at, descending=down, after=after):
+                reached = (value, key)
+                for hit in self._test(alternative, key):
+                    # An entity with several values of the ordering property stands at one of them only, unless
+                    # projected.
+                    if not plan.ordering or hit.position == self._place({plan.orders[0].name: value}, key):
+                        yield hit
+            reached = None
+        finally:
+            if reached is not None:
+                self._narrow(scan, *reached, down=down)
 
-    def _sorted(self, start: bytes) -> Iterator[Hit]:
+    def _narrow(self, scan: rows.Scan, value: bytes, key: bytes, *, down: bool) -> None:
+        """Note that a scan ended early: what lies beyond was not read, so its changes are no conflict."""
+        if self._transaction is None:
+            return
+        if self._plan.ordering:
+            read = replace(scan, low=value) if down else replace(scan, high=value + b"\x00")
+        else:
+            read = replace(scan, key_low=key) if down else replace(scan, key_high=key + b"\x00")
+        scans = self._transaction.scans
+        scans[scans.index(scan)] = read
+
+    def _sorted(self, start: bytes) -> Generator[Hit, None, None]:
         best: dict[tuple[bytes, bytes], Hit] = {}
         for alternative in self._plan.alternatives:
             scan = self._scan(alternative)
@@ -282,7 +306,7 @@ class _Run:
         return positions.position(parts, self._plan.directions)
 
 
-def _distinct(hits: Iterable[Hit], plan: Plan, start: bytes) -> Iterator[Hit]:
+def _distinct(hits: Iterable[Hit], plan: Plan, start: bytes) -> Generator[Hit, None, None]:
     """Keep the first hit of each combination of the distinct properties; one that the cursor had seen is seen."""
     places = [index for name in plan.distinct for index, order in enumerate(plan.orders) if order.name == name]
     seen: set[tuple[bytes, ...]] = set()
