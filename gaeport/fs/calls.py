@@ -10,7 +10,7 @@ import stat as modes
 import time
 from typing import Any
 
-from gaeport.fs import descriptors, files, native, paths
+from gaeport.fs import descriptors, files, native, opened, paths
 from gaeport.fs.places import Naming, Place, like
 
 _real = native.os_functions
@@ -63,9 +63,15 @@ def open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None)
         return fd if above is None else descriptors.register_disk_directory(fd, above)
     if flags & _PATH_ONLY:
         raise place.error(errno.EOPNOTSUPP, "O_PATH and O_TMPFILE are not there for mounted files")
-    if not flags & os.O_CREAT and _is_directory(place, flags):
-        return descriptors.open_directory(place)
-    handle = files.open_handle(place, flags & ~os.O_DIRECTORY, mode)
+    directory = getattr(os, "O_DIRECTORY", 0)
+    if flags & directory and not flags & os.O_CREAT:
+        return _open_directory(place, flags)
+    try:
+        handle = files.open_handle(place, flags & ~directory, mode)
+    except IsADirectoryError:
+        if flags & (_WRITING | os.O_CREAT):
+            raise
+        return _open_directory(place, flags)
     try:
         return descriptors.open_file(place, handle, flags)
     except BaseException:
@@ -77,19 +83,13 @@ _PATH_ONLY = getattr(os, "O_PATH", 0) | (getattr(os, "O_TMPFILE", 0) & ~getattr(
 _WRITING = os.O_WRONLY | os.O_RDWR
 
 
-def _is_directory(place: Place, flags: int) -> bool:
-    """Whether os.open is asked for a directory; raises what Linux raises when it is asked wrongly."""
-    directory = getattr(os, "O_DIRECTORY", 0)
-    if flags & _WRITING and not flags & directory:
-        return False  # the volume says EISDIR
+def _open_directory(place: Place, flags: int) -> int:
     found = place.attributes(follow=not flags & os.O_NOFOLLOW)
-    if modes.S_ISDIR(found.mode):
-        if flags & _WRITING:
-            raise place.error(errno.EISDIR)
-        return True
-    if flags & directory:
+    if not modes.S_ISDIR(found.mode):
         raise place.error(errno.ENOTDIR)
-    return False
+    if flags & _WRITING:
+        raise place.error(errno.EISDIR)
+    return descriptors.open_directory(place)
 
 
 def mkdir(path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
@@ -103,6 +103,7 @@ def mkdir(path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
         raise place.error(errno.EEXIST)
     with Naming(place.spelled):
         place.volume.mkdir(place.parts, mode & ~files.umask.value)
+    opened.arm()
 
 
 def rmdir(path: Any, *, dir_fd: int | None = None) -> None:
@@ -117,6 +118,7 @@ def rmdir(path: Any, *, dir_fd: int | None = None) -> None:
     _keep_root(place)
     with Naming(place.spelled):
         place.volume.rmdir(place.parts)
+    opened.arm()
 
 
 def unlink(path: Any, *, dir_fd: int | None = None) -> None:
@@ -132,6 +134,7 @@ def unlink(path: Any, *, dir_fd: int | None = None) -> None:
             found = place.volume.stat(place.parts, follow=place.dotted)
             raise place.error(errno.EISDIR if modes.S_ISDIR(found.mode) else errno.ENOTDIR)
         place.volume.unlink(place.parts)
+    opened.arm()
 
 
 def remove(path: Any, *, dir_fd: int | None = None) -> None:
@@ -158,6 +161,7 @@ def rename(src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int
     descriptors.settle(source)
     with Naming(source.spelled, target.spelled):
         source.volume.rename(source.parts, target.parts)
+    opened.arm()
     descriptors.moved(source, target)
 
 
@@ -223,6 +227,7 @@ def link(
         if target.directory and not _exists(target):
             raise target.error(errno.ENOENT)
         source.volume.link(source.parts, target.parts)
+    opened.arm()
 
 
 def symlink(src: Any, dst: Any, target_is_directory: bool = False, *, dir_fd: int | None = None) -> None:
@@ -240,6 +245,7 @@ def symlink(src: Any, dst: Any, target_is_directory: bool = False, *, dir_fd: in
         if not os.fspath(src):
             raise _both(errno.ENOENT, src, dst)
         place.volume.symlink(os.fsdecode(src), place.parts)
+    opened.arm()
 
 
 def _exists(place: Place) -> bool:

@@ -4,8 +4,11 @@ A handle of another request or thread is never touched at a request's end. (A th
 of its own, and so belongs to no request.)
 """
 
+import atexit
+import os
 import threading
 import weakref
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from typing import Protocol
 
@@ -45,8 +48,33 @@ _long_lived: "weakref.WeakSet[Pending]" = weakref.WeakSet()
 _lock = threading.Lock()
 
 
+_finish: Callable[[], None] | None = None
+_armed_in = 0  # the process that will call it
+
+
+def at_process_end(finish: Callable[[], None]) -> None:
+    """Name what commits everything at the end of the process; `arm` registers it."""
+    global _finish, _armed_in
+    with _lock:
+        _finish, _armed_in = finish, 0
+
+
+def arm() -> None:
+    """Register the commit at the end of the process, after this process's first change.
+
+    That is when the connection to the store exists: what is registered later runs earlier, so everything is committed
+    before the connection is closed. A forked child registers for itself.
+    """
+    global _armed_in
+    if _armed_in != os.getpid() and _finish is not None:
+        _armed_in = os.getpid()
+        atexit.unregister(_finish)
+        atexit.register(_finish)
+
+
 def note(pending: Pending) -> None:
     """Remember something opened for writing."""
+    arm()
     with _lock:
         _everything.add(pending)
     request = current.get()

@@ -7,7 +7,6 @@ so that code is never imported from a mount (what was uploaded must not run). Co
 mounted folder is imported as it was shipped.
 """
 
-import atexit
 import builtins
 import io
 import os
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from gaeport.fs import calls, descriptors, files, guards, listing, native, opening, paths, requests
+from gaeport.fs import calls, descriptors, files, guards, listing, native, opened, opening, paths, requests
 
 _SETS = ("supports_dir_fd", "supports_effective_ids", "supports_fd", "supports_follow_symlinks")
 _KEPT = {("_io", "FileIO")}  # importlib reads byte code by it
@@ -189,10 +188,10 @@ def _rejoin_importer() -> None:
 def _hook_process() -> None:
     """Commit before a fork (the child must not do it again) and at the end of the process."""
     global _hooked
+    opened.at_process_end(_at_exit)
     if _hooked:
         return
     _hooked = True
-    atexit.register(_at_exit)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=commit_everything)
 

@@ -52,7 +52,7 @@ class OpenFile(Protocol):
         ...
 
     def pread(self, length: int, offset: int) -> bytes:
-        """Return up to `length` bytes from `offset`; empty at or past the end."""
+        """Return up to `length` bytes from `offset`; empty at or past the end. Also of one opened for writing only."""
         ...
 
     def pwrite(self, data: bytes | memoryview, offset: int) -> int:
@@ -100,7 +100,7 @@ class Volume(Protocol):
         ...
 
     def mkdir(self, path: Path, mode: int = 0o777) -> None:
-        """Create a directory."""
+        """Create a directory; `mode` has the umask applied already."""
         ...
 
     def rmdir(self, path: Path) -> None:
