@@ -85,6 +85,8 @@ def read_settings(args: argparse.Namespace) -> Settings:
     named = {name: getattr(args, name) for name in ("project", "database", "namespace")}
     given = {name: value for name, value in named.items() if value is not None}
     config = replace(_read(), **given)
+    if getattr(args, "require_indexes", False):
+        config = replace(config, require_indexes=True)
     return replace(config, production=True) if args.project else config
 
 
@@ -140,6 +142,11 @@ def _add_serve(commands: Any) -> None:
     parser.add_argument("--reload", action="store_true", help="restart when a .py, .toml or .yaml file changes")
     parser.add_argument(
         "--latency", type=float, default=0.0, metavar="MS", help="milliseconds to add to each call, to feel production"
+    )
+    parser.add_argument(
+        "--require-indexes",
+        action="store_true",
+        help="refuse queries that lack their composite index in index.yaml, as production does",
     )
     parser.add_argument(
         "--emulator",

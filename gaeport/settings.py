@@ -62,6 +62,8 @@ class Settings:
         bucket: the Cloud Storage bucket for large content; without one it goes to chunk entities.
         data: the embedded data folder, or ":memory:".
         synchronous: "normal" survives kill -9, "full" also a loss of power (embedded only).
+        require_indexes: refuse queries that lack their composite index in index.yaml, as production does (embedded
+            only; the others do so, or cannot).
         latency_ms: milliseconds added to each call, to feel production's distance (`gaeport serve --latency`).
         production: reach production from outside App Engine (`gaeport --project`), unless an emulator is configured.
         mounts: the mounted directories.
@@ -76,6 +78,7 @@ class Settings:
     bucket: str | None = None
     data: str = MEMORY
     synchronous: Synchronous = "normal"
+    require_indexes: bool = False
     latency_ms: float = 0.0
     production: bool = False
     mounts: tuple[MountSettings, ...] = field(default=())
@@ -116,6 +119,7 @@ _EXPECTED: dict[str, tuple[type, str]] = {
     "bucket": (str, "a string"),
     "data": (str, "a string"),
     "synchronous": (str, '"normal" or "full"'),
+    "require_indexes": (bool, "true or false"),
     "latency_ms": (float, "a number of milliseconds"),
     "path": (str, "a string"),
     "name": (str, "a string"),

@@ -75,6 +75,7 @@ def test_everything_that_can_be_set_is_read(tmp_path: Path) -> None:
         ('app = "shop.web"', ["app = 'shop.web'", '"module:callable"']),
         ('namespace = "a b"', ["namespace = 'a b'", "92"]),
         ('synchronous = "off"', ["synchronous = 'off'", "full, normal"]),
+        ('require_indexes = "yes"', ["require_indexes = 'yes'", "true or false"]),
         ('[[mount]]\nname = "x"', ["[[mount]] number 1", "path is missing"]),
         ('[[mount]]\npath = "u"\nstor = "gcs"', ["[[mount]] number 1", "unknown key 'stor'", "store"]),
         ('[[mount]]\npath = "u"\nstore = "tape"', ["[[mount]] number 1", 'store = "tape"', "datastore"]),

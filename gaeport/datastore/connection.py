@@ -25,16 +25,30 @@ _engine: Any = None
 
 
 def transport() -> Transport:
-    """Return this environment's transport, counted by the meter."""
+    """Return this environment's transport, counted by the meter.
+
+    Raises:
+        ConfigurationError: `require_indexes` is set, and index.yaml is wrong.
+    """
     global _transport
     with _lock:
         if _transport is None:
             config = settings.current()
-            inner: Transport = engine() if config.environment == "embedded" else GrpcTransport(channel())
+            inner: Transport = _embedded(config) if config.environment == "embedded" else GrpcTransport(channel())
             # Over gRPC the channel's own interceptor counts, so that NDB's calls are counted too.
             metered = config.environment == "embedded"
             _transport = MeteredTransport(inner, config.latency_ms) if metered else inner
         return _transport
+
+
+def _embedded(config: settings.Settings) -> Transport:
+    found: Transport = engine()
+    if not config.require_indexes:
+        return found
+    from gaeport.datastore import index_yaml
+    from gaeport.datastore.require_indexes import RequireIndexes
+
+    return RequireIndexes(found, index_yaml.load(config.root / index_yaml.FILE_NAME))
 
 
 def client() -> Client:

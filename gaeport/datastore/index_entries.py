@@ -10,7 +10,7 @@ from typing import Any
 from gaeport.datastore import values
 from gaeport.datastore.index_needs import KEY
 from gaeport.datastore.indexes import Index
-from gaeport.datastore.limits import MAX_INDEX_ENTRIES
+from gaeport.datastore.limits import MAX_INDEX_ENTRIES, describe
 from gaeport.errors import InvalidArgument
 
 MAX_BYTES = 2_097_152  # of one entity's entries in composite indexes
@@ -28,7 +28,7 @@ def entries(index: Index, entity: Any) -> int:
         index: the index.
         entity: a `wire.Entity` with its key; properties named with dots are looked up in embedded entities.
     """
-    return _measure(index, entity)[0]
+    return _measure(index, entity, *_database(entity))[0]
 
 
 def entry_bytes(index: Index, entity: Any) -> int:
@@ -38,31 +38,32 @@ def entry_bytes(index: Index, entity: Any) -> int:
         index: the index.
         entity: a `wire.Entity` with its key.
     """
-    return _measure(index, entity)[1]
+    return _measure(index, entity, *_database(entity))[1]
 
 
-def check(indexes: Iterable[Index], entity: Any, name: str) -> None:
+def check(indexes: Iterable[Index], entity: Any, project: str, database: str) -> None:
     """Refuse an entity that has too many entries in all indexes, or too large ones in the composite ones.
 
     Args:
         indexes: the composite indexes.
         entity: a `wire.Entity` with its key.
-        name: the entity's key for messages.
+        project: the request's project, for keys that name none.
+        database: the request's database.
 
     Raises:
         InvalidArgument: naming entity, count, limit and the index with the most entries.
     """
-    measured = {index: _measure(index, entity) for index in indexes if index.kind == entity.key.path[-1].kind}
+    measured = {index: _measure(index, entity, project, database) for index in indexes}
     if not measured:
         return
     size = sum(found for _, found in measured.values())
-    partition = entity.key.partition_id
-    built_in = len(values.index_values(entity, partition.project_id, partition.database_id))
+    built_in = len(values.index_values(entity, project, database))
     count = built_in + sum(found for found, _ in measured.values())
     if count <= MAX_INDEX_ENTRIES and size <= MAX_BYTES:
         return
     index, (most, _) = max(measured.items(), key=lambda item: item[1])
-    properties = ", ".join(name if way == "asc" else f"{name} desc" for name, way in index.properties)
+    properties = ", ".join(prop if way == "asc" else f"{prop} desc" for prop, way in index.properties)
+    name = describe(entity.key)
     worst = f"{most:,} of them are in the index of {index.kind} on ({properties})"
     if count > MAX_INDEX_ENTRIES:
         raise InvalidArgument(
@@ -74,12 +75,17 @@ def check(indexes: Iterable[Index], entity: Any, name: str) -> None:
     )
 
 
-def _measure(index: Index, entity: Any) -> tuple[int, int]:
+def _database(entity: Any) -> tuple[str, str]:
+    return entity.key.partition_id.project_id, entity.key.partition_id.database_id
+
+
+def _measure(index: Index, entity: Any, project: str, database: str) -> tuple[int, int]:
     """Return the number of entries and their bytes."""
     key = entity.key
     if key.path[-1].kind != index.kind:
         return 0, 0
-    sizes = [_sizes(name, entity) for name, _ in index.properties if name != KEY]
+    distinct = [set(values.values_of(entity, name, project, database)) for name, _ in index.properties if name != KEY]
+    sizes = [[len(value) for value in found] for found in distinct]
     combinations = prod(len(found) for found in sizes)
     if not combinations:
         return 0, 0
@@ -90,13 +96,6 @@ def _measure(index: Index, entity: Any) -> tuple[int, int]:
         return combinations, content
     above = sum(_key_size(key, length) for length in range(1, len(key.path) + 1))
     return combinations * len(key.path), content * len(key.path) + combinations * above
-
-
-def _sizes(name: str, entity: Any) -> list[int]:
-    """Return the sizes in bytes of the distinct indexed values of a property."""
-    partition = entity.key.partition_id
-    found = set(values.values_of(entity, name, partition.project_id, partition.database_id))
-    return [len(value) for value in found]
 
 
 def _key_size(key: Any, length: int) -> int:
