@@ -204,10 +204,15 @@ def remedy(root: str, path: str, is_folder: bool = False) -> str:
     if folder == root:
         return (
             f"{lead} {os.path.basename(path)!r} lies beside the code: keep it in a folder of its own, "
-            'and add to gaeport.toml: [[mount]] path = "data" (the folder)'
+            f"and add that folder to gaeport.toml:{_mount_lines('data')}"
         )
     inside = os.path.relpath(folder, root)
-    return f'{lead} add to gaeport.toml: [[mount]] path = "{folder if inside.startswith("..") else inside}"'
+    return f"{lead} add to gaeport.toml:{_mount_lines(folder if inside.startswith('..') else inside)}"
+
+
+def _mount_lines(folder: str) -> str:
+    # Lines of their own, to be pasted; str() of an OSError puts the refused file's name after the last one.
+    return f'\n[[mount]]\npath = "{folder}"\nrefused'
 
 
 def _longest(path: str, folders: tuple[str, ...]) -> int:

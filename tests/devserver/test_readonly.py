@@ -64,7 +64,7 @@ def test_a_write_is_refused_with_the_mount_line_that_allows_it(root: Path, write
     with pytest.raises(OSError, match="Read-only file system") as caught:
         write()
     assert caught.value.errno == errno.EROFS
-    assert 'add to gaeport.toml: [[mount]] path = "sub"' in str(caught.value)
+    assert 'add to gaeport.toml:\n[[mount]]\npath = "sub"\n' in str(caught.value)
     assert (root / "sub" / "old.txt").read_text() == "old"
     assert sorted(os.listdir(root / "sub")) == ["empty", "old.txt"]
 
@@ -108,24 +108,24 @@ def test_the_temporary_folder_devices_and_the_data_folder_can_be_written(root: P
 
 
 def test_a_file_beside_the_code_is_sent_to_a_folder_of_its_own(root: Path) -> None:
-    with pytest.raises(OSError, match=r"'state\.json' lies beside the code: .* \[\[mount\]\] path = \"data\""):
+    with pytest.raises(OSError, match=r"'state\.json' lies beside the code: .*\n\[\[mount\]\]\npath = .data."):
         open("state.json", "w")
 
 
 def test_a_new_folder_is_named_itself_as_the_mount(root: Path) -> None:
-    with pytest.raises(OSError, match=r'\[\[mount\]\] path = "uploads"'):
+    with pytest.raises(OSError, match=r'\[\[mount\]\]\npath = "uploads"'):
         os.makedirs("uploads/2026")
 
 
 def test_a_path_outside_the_application_is_named_whole(root: Path) -> None:
-    with pytest.raises(OSError, match=r'\[\[mount\]\] path = "/usr"'):
+    with pytest.raises(OSError, match=r'\[\[mount\]\]\npath = "/usr"'):
         open("/usr/gaeport-test", "w")
 
 
 def test_a_folder_given_by_descriptor_is_found(root: Path) -> None:
     descriptor = os.open("sub", os.O_RDONLY)
     try:
-        with pytest.raises(OSError, match=r'\[\[mount\]\] path = "sub"'):
+        with pytest.raises(OSError, match=r'\[\[mount\]\]\npath = "sub"'):
             os.remove("old.txt", dir_fd=descriptor)
     finally:
         os.close(descriptor)

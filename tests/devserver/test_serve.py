@@ -94,7 +94,7 @@ def test_a_write_outside_the_mounts_is_refused_with_the_line_that_would_allow_it
     with serving(app) as served:
         answer = served.get("/outside").text
     assert "[Errno 30] Read-only file system" in answer
-    assert 'add to gaeport.toml: [[mount]] path = "other"' in answer
+    assert 'add to gaeport.toml:\n[[mount]]\npath = "other"\nrefused: ' in answer
     assert "'other/list.txt'" in answer
 
 
