@@ -12,7 +12,7 @@ class GaeportError(Exception):
 
 
 class ConfigurationError(GaeportError):
-    """A setting has an unknown name, a wrong type or an impossible value; the message names the place and the remedy."""
+    """A setting has an unknown name, a wrong type or an impossible value; the message names place and remedy."""
 
 
 class MissingExtraError(GaeportError, ImportError):

@@ -32,8 +32,10 @@ class Handle:
         return self._inode.attributes()
 
     def pread(self, length: int, offset: int) -> bytes:
-        """Return up to `length` bytes from `offset`, also where only writing is allowed to the application: a descriptor
-        for it must hold the content."""
+        """Return up to `length` bytes from `offset`, also where the application may only write.
+
+        A descriptor for it must hold the content.
+        """
         self._allow(True)
         return self._inode.read(offset, length)
 
