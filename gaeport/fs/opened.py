@@ -48,28 +48,34 @@ _long_lived: "weakref.WeakSet[Pending]" = weakref.WeakSet()
 _lock = threading.Lock()
 
 
-_finish: Callable[[], None] | None = None
-_armed_in = 0  # the process that will call it
+_before_fork: Callable[[], None] | None = None
+_at_end: Callable[[], None] | None = None
+_armed_in = 0  # the process that will call _at_end
+_fork_armed = False
 
 
-def at_process_end(finish: Callable[[], None]) -> None:
-    """Name what commits everything at the end of the process; `arm` registers it."""
-    global _finish, _armed_in
+def name_commits(*, before_fork: Callable[[], None], at_end: Callable[[], None]) -> None:
+    """Name what commits before a fork and at the end of the process; `arm` registers them."""
+    global _before_fork, _at_end, _armed_in
     with _lock:
-        _finish, _armed_in = finish, 0
+        _before_fork, _at_end, _armed_in = before_fork, at_end, 0
 
 
 def arm() -> None:
-    """Register the commit at the end of the process, after this process's first change.
+    """Register the commits before a fork and at the end of the process, after this process's first change.
 
     That is when the connection to the store exists: what is registered later runs earlier, so everything is committed
-    before the connection is closed. A forked child registers for itself.
+    before the connection is closed. A forked child registers its end for itself.
     """
-    global _armed_in
-    if _armed_in != os.getpid() and _finish is not None:
-        _armed_in = os.getpid()
-        atexit.unregister(_finish)
-        atexit.register(_finish)
+    global _armed_in, _fork_armed
+    if _armed_in == os.getpid() or _at_end is None or _before_fork is None:
+        return
+    _armed_in = os.getpid()
+    atexit.unregister(_at_end)
+    atexit.register(_at_end)
+    if not _fork_armed and hasattr(os, "register_at_fork"):
+        _fork_armed = True
+        os.register_at_fork(before=_before_fork)
 
 
 def note(pending: Pending) -> None:

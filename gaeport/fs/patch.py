@@ -24,7 +24,6 @@ _OWN = "gaeport.fs."
 
 _lock = threading.RLock()
 _installed = False
-_hooked = False
 _changed_classes: list[tuple[type, str, Any, Any]] = []  # class, name, original, replacement
 _importer_os: Any = None
 
@@ -49,7 +48,7 @@ def install() -> None:
         paths.refresh_working_directory()
         _exchange({id(old): new for old, new in pairs})
         _installed = True
-        _hook_process()
+        opened.name_commits(before_fork=commit_everything, at_end=_at_exit)
 
 
 def uninstall() -> None:
@@ -183,17 +182,6 @@ def _separate_importer() -> None:
 def _rejoin_importer() -> None:
     importer: Any = sys.modules["_frozen_importlib_external"]
     importer._os = _importer_os
-
-
-def _hook_process() -> None:
-    """Commit before a fork (the child must not do it again) and at the end of the process."""
-    global _hooked
-    opened.at_process_end(_at_exit)
-    if _hooked:
-        return
-    _hooked = True
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=commit_everything)
 
 
 def commit_everything() -> None:
