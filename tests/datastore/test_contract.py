@@ -306,6 +306,16 @@ def test_a_long_query_comes_in_batches(client: Client) -> None:
     assert len(list(client.query(query("Many", offset=100, limit=450)))) == 450
 
 
+def test_a_long_sorted_result_comes_in_batches(client: Client) -> None:
+    for start in (0, 400):
+        put(client, *(entity(client.key("Many", n + 1), n=n % 7, even="yes") for n in range(start, start + 400)))
+    wanted = query("Many", where("even", "=", "yes"), order=("-n", "__key__"))
+    found = [item.entity.key.path[0].id for item in client.query(wanted)]
+    assert found == sorted(range(1, 801), key=lambda number: (-((number - 1) % 7), number))
+    put(client, entity(client.key("Many", 801), n=100, even="yes"))
+    assert next(iter(client.query(wanted))).entity.key.path[0].id == 801
+
+
 def test_changed_and_deleted_entities_leave_the_indexes(client: Client) -> None:
     key = client.key("Item", 1)
     put(client, entity(key, a=1, tags=["x", "y"]))

@@ -192,6 +192,12 @@ def test_a_read_time_shows_the_past(local: Client) -> None:
     assert ids(run(local, query("Kind"), read_options=past)) == [1]
 
 
+def test_a_read_time_in_the_future_is_refused(local: Client) -> None:
+    future = wire.ReadOptions(read_time=wire.Timestamp(seconds=2**33))
+    with pytest.raises(InvalidArgument, match="future"):
+        run(local, query("Kind"), read_options=future)
+
+
 @pytest.mark.parametrize("call", ["lookup", "query", "commit"])
 def test_an_unknown_transaction_is_refused(local: Client, call: str) -> None:
     token = begin(local)

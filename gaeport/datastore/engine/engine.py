@@ -9,6 +9,7 @@ from typing import Any
 
 from gaeport.datastore import limits, values, wire
 from gaeport.datastore.engine import aggregate, commit, metadata, rows, search
+from gaeport.datastore.engine.kept import KeptLists
 from gaeport.datastore.engine.names import Names
 from gaeport.datastore.engine.store import Store, stores
 from gaeport.datastore.engine.transactions import Transaction, Transactions
@@ -36,6 +37,7 @@ class Engine:
         self._store = Store(folder, synchronous=synchronous)
         self._closing = weakref.finalize(self, self._store.close)  # also when the process ends
         self._names = Names()
+        self._kept = KeptLists()
         self._transactions = Transactions()
         self._methods: dict[str, Callable[[Any], Any]] = {
             "Lookup": self._lookup,
@@ -187,7 +189,7 @@ class Engine:
     def _searcher(self, request: Any, query: Any) -> Any:
         if metadata.is_metadata(query):
             return metadata.MetadataSearcher(request, query)
-        return search.Searcher(self._names, request, query)
+        return search.Searcher(self._names, self._kept, request, query)
 
     def _run_aggregation_query(self, request: Any) -> Any:
         query, parsed = _aggregation_query(request)
@@ -259,4 +261,5 @@ def _after_fork() -> None:
     _at_fork.clear()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -1,6 +1,7 @@
 """Reading rows: as they are now, as they were at a sequence number, and whether they changed since."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -45,8 +46,10 @@ def check_history(db: sqlite3.Connection, at: int, *, transaction: bool) -> None
 
     Raises:
         Aborted: for a transaction, which can begin anew.
-        InvalidArgument: for a read_time.
+        InvalidArgument: for a read_time; also for one in the future.
     """
+    if not transaction and at > time.time_ns() // 1000 and at > sequence(db):
+        raise InvalidArgument("the read_time is in the future")
     if at >= db.execute("SELECT value FROM meta WHERE name = 'pruned'").fetchone()[0]:
         return
     if transaction:

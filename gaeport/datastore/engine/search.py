@@ -1,14 +1,16 @@
 """Running a query: choosing a range to scan, testing entities, ordering and batching the results."""
 
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 from gaeport.datastore import values, wire
 from gaeport.datastore.engine import positions, rows
+from gaeport.datastore.engine.kept import KeptLists, identity_of
 from gaeport.datastore.engine.names import BY_KIND, Names
 from gaeport.datastore.engine.plan import KEY, Alternative, Condition, Plan, make_plan
 from gaeport.datastore.engine.transactions import Transaction
@@ -53,8 +55,9 @@ def _fill_versions(result: Any, row: rows.Row) -> None:
 class Searcher:
     """One query of one request."""
 
-    def __init__(self, names: Names, request: Any, query: Any) -> None:
+    def __init__(self, names: Names, kept: KeptLists, request: Any, query: Any) -> None:
         self._names = names
+        self._kept = kept
         self._request = request
         self._query = query
         self._plan = make_plan(query, request)
@@ -66,13 +69,16 @@ class Searcher:
         """Yield the results in order, offset and limit applied, cursors too."""
         limit = self._query.limit.value if self._query.HasField("limit") else None
         count = -self._query.offset
-        run = _Run(db, self._plan, self._names, self._request, transaction, at)
+        run = self._run(db, transaction, at)
         for hit in self._within(run.hits(self._start)):
             count += 1
             if limit is not None and count > limit:
                 return
             if count > 0:
                 yield Result(hit, run.row(hit.key))
+
+    def _run(self, db: sqlite3.Connection, transaction: Transaction | None, at: int | None) -> "_Run":
+        return _Run(db, self._plan, self._names, self._request, transaction, at, self._kept, self._query)
 
     def _within(self, hits: Iterable[Hit]) -> Iterator[Hit]:
         for hit in hits:
@@ -93,7 +99,7 @@ class Searcher:
         if limit == 0:
             batch.more_results = wire.MORE_RESULTS_AFTER_LIMIT
             return
-        run = _Run(db, plan, self._names, self._request, transaction, at)
+        run = self._run(db, transaction, at)
         with closing(run.hits(self._start)) as hits:
             self._fill(batch, hits, run, room)
 
@@ -139,7 +145,11 @@ class _Run:
         request: Any,
         transaction: Transaction | None,
         at: int | None,
+        kept: KeptLists,
+        query: Any,
     ) -> None:
+        self._kept = kept
+        self._query = query
         self._db = db
         self._plan = plan
         self._names = names
@@ -213,6 +223,22 @@ class _Run:
         scans[scans.index(scan)] = read
 
     def _sorted(self, start: bytes) -> Generator[Hit, None, None]:
+        settled = self._at is None or self._at <= rows.sequence(self._db)
+        hits = self._sorted_once() if settled and self._transaction is None else self._sort()
+        yield from islice(hits, bisect_right(hits, start, key=lambda hit: hit.position), None)
+
+    def _sorted_once(self) -> list[Hit]:
+        """Sort, or take what an earlier batch of the same query has sorted."""
+        identity = identity_of(self._query, self._plan.partition)
+        sequence = rows.sequence(self._db) if self._at is None else self._at
+        hits = self._kept.get(identity, sequence)
+        if hits is None:
+            hits = self._sort()
+            if len(hits) > MAX_BATCH:
+                self._kept.keep(identity, sequence, hits)
+        return hits
+
+    def _sort(self) -> list[Hit]:
         best: dict[tuple[bytes, bytes], Hit] = {}
         for alternative in self._plan.alternatives:
             scan = self._scan(alternative)
@@ -229,7 +255,7 @@ class _Run:
                     known = best.get(identity)
                     if known is None or hit.position < known.position:
                         best[identity] = hit
-        yield from (hit for hit in sorted(best.values(), key=lambda hit: hit.position) if hit.position > start)
+        return sorted(best.values(), key=lambda hit: hit.position)
 
     def _scan(self, alternative: Alternative) -> rows.Scan | None:
         """Choose the range to scan: of an equality, of the order, or of the kind; None when it must be empty."""
