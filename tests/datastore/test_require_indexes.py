@@ -22,6 +22,7 @@ from gaeport.errors import ConfigurationError, FailedPrecondition, InvalidArgume
 from gaeport.fs import mounts
 from gaeport.welcome import app as guest_book
 from tests.datastore.build import entity, query, run, where
+from tests.devserver.serving import serving, write_app
 
 ROOT = Path(__file__).parents[2]
 BY_TAG = Index("Memo", False, (("tag", "asc"), ("created", "desc")))
@@ -174,7 +175,36 @@ def test_files_need_no_index_of_the_application(folder: Path) -> None:
     assert os.listdir(base) == []
 
 
-def test_serve_and_datastore_take_the_setting_as_an_option(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+APP = """
+import gaeport
+from google.cloud import ndb
+
+class Memo(ndb.Model):
+    tag = ndb.StringProperty()
+    created = ndb.IntegerProperty()
+
+def app(environ, start_response):
+    try:
+        with gaeport.datastore.ndb_client().context():
+            body = str(Memo.query(Memo.tag == "x").order(-Memo.created).fetch())
+    except Exception as error:
+        body = str(error)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [body.encode()]
+"""
+
+
+def test_serve_refuses_when_asked_to_until_index_yaml_has_the_lines(tmp_path: Path) -> None:
+    folder = write_app(tmp_path / "shop", APP, toml='data = ":memory:"')
+    with serving(folder, "--require-indexes") as served:
+        refusal = served.get("/").text
+    assert refusal.endswith(REFUSAL)
+    (folder / "index.yaml").write_text("indexes:\n" + refusal.partition("\n")[2])
+    with serving(folder, "--require-indexes") as served:
+        assert served.get("/").text == "[]"
+
+
+def test_the_option_is_off_unless_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     parser = cli.build_parser()
     assert cli.read_settings(parser.parse_args(["serve", "--require-indexes"])).require_indexes
