@@ -7,8 +7,9 @@ import pytest
 
 from gaeport import settings
 from tests.emulators import FIXTURES, datastore_emulator, firestore_emulator, gcs_server
+from tests.servers import memcached_server, redis_server
 
-__all__ = ["datastore_emulator", "firestore_emulator", "gcs_server"]
+__all__ = ["datastore_emulator", "firestore_emulator", "gcs_server", "memcached_server", "redis_server"]
 
 # What would point a test at the developer's own project or servers.
 _VARIABLES = (

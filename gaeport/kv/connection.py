@@ -1,13 +1,15 @@
 """From a URL to a store: `connect`."""
 
+import importlib
 import os
 import threading
 import weakref
-from collections.abc import Callable
-from typing import Protocol
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
-from gaeport.errors import ConfigurationError
+from gaeport.errors import ConfigurationError, MissingExtraError
 from gaeport.kv.base import KV, Backend
 from gaeport.kv.memory import LIMIT, MemoryBackend
 
@@ -22,6 +24,7 @@ class _Forkable(Protocol):
     def after_fork(self) -> None: ...
 
 
+_B = TypeVar("_B", bound=_Forkable)
 _backends: "weakref.WeakSet[_Forkable]" = weakref.WeakSet()
 
 
@@ -76,12 +79,47 @@ def _memory(parts: SplitResult, options: dict[str, str], timeout: float) -> Back
         return _named[name]
 
 
+def _memcached(parts: SplitResult, options: dict[str, str], timeout: float) -> Backend:
+    with _extra("memcached", "pymemcache"):
+        from gaeport.kv.memcached import MemcachedBackend, address
+    servers = [address(part) for part in parts.netloc.split(",")]
+    return _forkable(MemcachedBackend(servers, timeout))
+
+
+def _redis(parts: SplitResult, options: dict[str, str], timeout: float) -> Backend:
+    with _extra("redis", "redis"):
+        from gaeport.kv.redis import RedisBackend
+    left = urlencode(options)  # redis-py's own, such as ssl_ca_certs
+    options.clear()
+    return _forkable(RedisBackend(urlunsplit(parts._replace(query=left)), timeout))
+
+
+def _appengine(parts: SplitResult, options: dict[str, str], timeout: float) -> Backend:
+    with _extra("appengine", "google.appengine.api"):
+        from gaeport.kv.appengine import AppEngineBackend
+    return _forkable(AppEngineBackend(timeout))
+
+
 _OPENERS: dict[str, Callable[[SplitResult, dict[str, str], float], Backend]] = {
     "memory": _memory,
+    "memcached": _memcached,
+    "redis": _redis,
+    "rediss": _redis,
+    "unix": _redis,
+    "appengine": _appengine,
 }
 
 
-def _forkable(backend: MemoryBackend) -> MemoryBackend:
+@contextmanager
+def _extra(name: str, package: str) -> Iterator[None]:
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise MissingExtraError(f"{package} is not installed; pip install 'gaeport[{name}]'") from error
+    yield
+
+
+def _forkable(backend: _B) -> _B:
     _backends.add(backend)
     return backend
 

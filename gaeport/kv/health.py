@@ -48,29 +48,42 @@ class Breaker:
         self._outages = 0
         self._failed_calls = 0
 
-    def check(self) -> None:
-        """Return if the caller may call the server. Raises KVUnavailable if it is left out at present."""
+    def check(self) -> bool:
+        """Return if the caller may call the server.
+
+        Returns:
+            Whether the caller is the one that tries a server which did not answer; `failed` wants to know.
+
+        Raises:
+            KVUnavailable: the server is left out at present.
+        """
         if self._up:
-            return
+            return False
         with self._lock:
             now = self._clock()
-            if not self._up and now < self._retry_at:
+            if now < self._retry_at:
                 self._failed_calls += 1
                 raise KVUnavailable(f"{self._server} does not answer; tried again in {self._retry_at - now:.1f} s")
             self._retry_at = now + self._pause  # the others go on without it while this caller tries
+            return True
 
-    def failed(self, error: BaseException) -> KVUnavailable:
-        """Count a call that got no answer; return the exception to raise."""
+    def failed(self, error: BaseException, trying: bool) -> KVUnavailable:
+        """Count a call that got no answer; return the exception to raise.
+
+        Args:
+            error: what happened.
+            trying: what `check` returned before the call.
+        """
         with self._lock:
             self._failed_calls += 1
-            now = self._clock()
             if self._up:
                 self._up, self._pause = False, FIRST_PAUSE
                 self._outages += 1
+                self._retry_at = self._clock() + self._pause
                 _log.warning("%s does not answer (%s); going on without it", self._server, _words(error))
-            elif now >= self._retry_at - self._pause:
+            elif trying:
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
-            self._retry_at = now + self._pause
+                self._retry_at = self._clock() + self._pause
         return KVUnavailable(f"{self._server} does not answer: {_words(error)}")
 
     def answered(self) -> None:
@@ -79,7 +92,7 @@ class Breaker:
             return
         with self._lock:
             if not self._up:
-                self._up = True
+                self._up, self._retry_at = True, 0.0
                 _log.warning("%s answers again", self._server)
 
     def after_fork(self) -> None:
