@@ -415,7 +415,8 @@ def open_descriptor(
     if not binary:
         encoding = io.text_encoding(encoding, 3)
     letters = mode.replace("t", "").replace("b", "")
-    raw = descriptors.DescriptorFile(file, letters, closefd, opener)  # type: ignore[arg-type]
+    name: Any = file if isinstance(file, int) else os.fspath(file)  # type: ignore[call-overload]
+    raw = descriptors.DescriptorFile(name, letters, closefd, opener)
     try:
         return _dress(raw, mode, flags, buffering, encoding, errors, newline, 0)
     except BaseException:

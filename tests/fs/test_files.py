@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -290,3 +291,41 @@ def test_reading_a_large_file_in_pieces_needs_little_memory(mounted: Path) -> No
     finally:
         tracemalloc.stop()
     assert peak < 4 * 1024 * 1024
+
+
+def test_an_opener_is_called_with_the_path_and_may_open_in_a_mount(mounted: Path, volume: MemoryVolume) -> None:
+    seen: list[tuple[object, bool]] = []
+
+    def opener(path: str, flags: int) -> int:
+        seen.append((path, bool(flags & os.O_CREAT)))
+        return os.open(path, flags, 0o600)
+
+    with open(mounted / "secret", "w", opener=opener) as file:
+        assert file.name == str(mounted / "secret")
+        file.write("x")
+    assert seen == [(str(mounted / "secret"), True)]
+    assert committed(volume, "secret") == b"x"
+    assert (mounted / "secret").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ValueError, match="opener returned -1"):
+        open(mounted / "secret", opener=lambda path, flags: -1)  # noqa: SIM115
+
+
+def test_many_threads_open_write_and_read_at_once(everywhere: Path) -> None:
+    def work(number: int) -> None:
+        for step in range(8):
+            own = everywhere / f"own{number}"
+            own.write_text(f"{number} {step}")
+            assert own.read_text() == f"{number} {step}"
+            with open(everywhere / "log", "a") as log:
+                log.write(f"{number} {step}\n")
+            fd = os.open(everywhere / f"fd{number}", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+            os.write(fd, b"x" * step)
+            assert os.fstat(fd).st_size == step
+            os.close(fd)
+            assert os.path.getsize(everywhere / f"fd{number}") == step
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(work, number) for number in range(8)]:
+            done.result()
+    lines = (everywhere / "log").read_text().splitlines()
+    assert sorted(lines) == sorted(f"{number} {step}" for number in range(8) for step in range(8))
