@@ -166,8 +166,12 @@ def beside(script: str) -> Settings:
     return current()
 
 
-def use(settings: Settings) -> None:
-    """Put `settings` in force; every connection made under the former ones is dropped."""
+def use(settings: Settings | None) -> None:
+    """Put `settings` in force; every connection made under the former ones is dropped.
+
+    Args:
+        settings: None lets the next use read gaeport.toml.
+    """
     global _current
     _current = settings
     for listener in _listeners:

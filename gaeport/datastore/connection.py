@@ -24,6 +24,13 @@ _channel: "grpc.Channel | None" = None
 _engine: Any = None
 
 
+class _Present:
+    """Passes each call to the connection as it is at that moment."""
+
+    def call(self, method: str, request: Any) -> Any:
+        return transport().call(method, request)
+
+
 def transport() -> Transport:
     """Return this environment's transport, counted by the meter.
 
@@ -97,7 +104,7 @@ def channel() -> "grpc.Channel":
             config = settings.current()
             if config.environment == "embedded":
                 transport()
-                _channel = InProcessChannel(transport())
+                _channel = InProcessChannel(_Present())
             else:
                 _channel = metered(_remote_channel(), config.latency_ms)
         return _channel
@@ -137,18 +144,23 @@ def check() -> None:
     """Open the embedded store, so that a damaged or unwritable one is told before anything is served.
 
     Raises:
+        ConfigurationError: `require_indexes` is set, and index.yaml is wrong.
         DataLoss: the data file is damaged or not gaeport's.
         DatastoreError: the folder cannot be written.
     """
     if settings.current().environment == "embedded":
-        engine()
+        transport()
 
 
 def reset() -> None:
-    """Drop the connection; the next use makes it anew. Data in memory is lost, data on disk is not."""
+    """Drop the connection; the next use makes it anew. Data in memory is lost, data on disk is not.
+
+    A client that was made on the in-process channel keeps working, on whatever the connection is then: applications
+    make their clients once, at import, and tests change the settings after that.
+    """
     global _transport, _channel, _engine
     with _lock:
-        if _channel is not None:
+        if _channel is not None and _engine is None:  # a real one; the in-process channel stays open
             _channel.close()
         if _engine is not None:
             _engine.close()

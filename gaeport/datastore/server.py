@@ -94,6 +94,9 @@ def _handler(transport: Transport, method: str) -> "grpc.RpcMethodHandler[Any, A
     import grpc
 
     def answer(request: Any, context: Any) -> Any:
+        remaining = context.time_remaining()
+        if remaining is not None and remaining <= 0:  # the client has given up; nothing may happen behind its back
+            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline had passed before the call began")
         try:
             return transport.call(method, request)
         except DatastoreError as error:
