@@ -8,6 +8,7 @@ mounted folder is imported as it was shipped.
 """
 
 import builtins
+import functools
 import io
 import os
 import sys
@@ -73,9 +74,9 @@ def replacements() -> list[tuple[Any, Any]]:
     """Return the replaced objects with what stands in for them; the same objects on every call."""
     if not _pairs:
         for name, original in native.os_functions.items():
-            _pairs.append((original, getattr(listing if name in ("listdir", "scandir") else calls, name)))
-        _pairs.append((builtins.open, opening.open))
-        _pairs.append((io.open_code, opening.open_code))
+            _pairs.append((original, _unbound(getattr(listing if name in ("listdir", "scandir") else calls, name))))
+        _pairs.append((builtins.open, _unbound(opening.open)))
+        _pairs.append((io.open_code, _unbound(opening.open_code)))
         _pairs.append((io.FileIO, opening.FileIO))
         _pairs.append((guards.native_mmap, guards.MemoryMap))
         _pairs.extend(_sqlite())
@@ -87,7 +88,18 @@ def _sqlite() -> Iterator[tuple[Any, Any]]:
         import _sqlite3  # without the package around it, which costs more
     except ImportError:
         return
-    yield _sqlite3.connect, guards.guarded_connect(_sqlite3.connect, _sqlite3.OperationalError)
+    yield _sqlite3.connect, _unbound(guards.guarded_connect(_sqlite3.connect, _sqlite3.OperationalError))
+
+
+class Function(functools.partial[Any]):
+    """A function that, like a built-in one, does not become a method where a class binds it (`read = open`)."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> "Function":
+        return self
+
+
+def _unbound(function: Any) -> Any:
+    return functools.update_wrapper(Function(function), function)
 
 
 def _is_in(function: Any, functions: set[Any]) -> bool:
@@ -137,10 +149,8 @@ def _exchange_members(owner: type, mapping: dict[int, Any]) -> None:
 
 
 def _exchange_member(owner: type, key: str, value: Any, mapping: dict[int, Any]) -> None:
-    inner = value.__func__ if value.__class__ is staticmethod else value
-    new = mapping[id(inner)]
-    # a built-in function does not become a method, one of Python does unless it is static
-    replacement = new if isinstance(new, type) or isinstance(inner, type) else staticmethod(new)
+    new = mapping[id(value.__func__ if value.__class__ is staticmethod else value)]
+    replacement = staticmethod(new) if value.__class__ is staticmethod else new
     if _set_member(owner, key, replacement):
         _changed_classes.append((owner, key, value, replacement))
 
