@@ -22,6 +22,7 @@ from gaeport.errors import ConfigurationError, FailedPrecondition, InvalidArgume
 from gaeport.fs import mounts
 from gaeport.welcome import app as guest_book
 from tests.datastore.build import entity, query, run, where
+from tests.devserver.serving import run as gaeport_run
 from tests.devserver.serving import serving, write_app
 
 ROOT = Path(__file__).parents[2]
@@ -202,6 +203,14 @@ def test_serve_refuses_when_asked_to_until_index_yaml_has_the_lines(tmp_path: Pa
     (folder / "index.yaml").write_text("indexes:\n" + refusal.partition("\n")[2])
     with serving(folder, "--require-indexes") as served:
         assert served.get("/").text == "[]"
+
+
+def test_serve_names_what_is_wrong_in_index_yaml_before_it_answers(tmp_path: Path) -> None:
+    folder = write_app(tmp_path / "shop", APP, toml='data = ":memory:"\nrequire_indexes = true')
+    (folder / "index.yaml").write_text("indexes:\n- kind: Memo\n")
+    ended = gaeport_run(folder, "serve", "--port", "0")
+    assert ended.returncode == 2
+    assert "index.yaml:2: an index without `properties`" in ended.stderr
 
 
 def test_the_option_is_off_unless_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
