@@ -39,6 +39,7 @@ from gaeport.fs.entries import (
 )
 from gaeport.fs.handle import Handle
 from gaeport.fs.inode import CONFLICTS, UNCERTAIN, Inode, attempts, guarded
+from gaeport.fs.removals import Removals
 from gaeport.fs.renames import Renames
 from gaeport.fs.storage import Connect, Storage
 from gaeport.fs.times import DirectoryTimes
@@ -74,6 +75,7 @@ class DatastoreVolume:
         self._pending: dict[tuple[str, str], Inode] = {}
         self._directories = Directories(self)
         self._renames = Renames(self)
+        self._removals = Removals(self, self._directories)
 
     # Reading
 
@@ -283,6 +285,10 @@ class DatastoreVolume:
     def rmdir(self, path: Path) -> None:
         """Remove an empty directory."""
         guarded(lambda: self._directories.rmdir(path), "/".join(path))
+
+    def rmtree(self, path: Path) -> bool:
+        """Remove a directory and what is in it in few calls, as far as nobody interferes; see `Removals.tree`."""
+        return guarded(lambda: self._removals.tree(path), "/".join(path))
 
     def rename(self, source: Path, target: Path) -> None:
         """Move atomically."""

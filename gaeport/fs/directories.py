@@ -6,7 +6,8 @@ removal of its directory cannot both succeed.
 
 import errno
 import stat
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gaeport.datastore import wire
 from gaeport.errors import file_error
@@ -35,6 +36,14 @@ from gaeport.fs.volume import Attributes, Path
 
 if TYPE_CHECKING:
     from gaeport.fs.datastore import DatastoreVolume
+
+
+class Child(NamedTuple):
+    """Something stored in a directory."""
+
+    name: str
+    entry: Entry
+    version: int
 
 
 class Directories:
@@ -78,8 +87,8 @@ class Directories:
 
     def _stored_rows(self, identity: str, rows: dict[str, Attributes]) -> None:
         children = self.children(identity)
-        times = self._times([str(entry.dir) for _, entry in children if entry.type == "dir"])
-        for name, entry in children:
+        times = self._times([str(entry.dir) for _, entry, _ in children if entry.type == "dir"])
+        for name, entry, _ in children:
             if entry.type == "whiteout":
                 rows.pop(name, None)
             else:
@@ -102,16 +111,16 @@ class Directories:
         inode = self._volume.open_inode(found.ino)
         return inode.attributes() if inode is not None and stat.S_ISREG(found.mode) else found
 
-    def children(self, identity: str) -> list[tuple[str, Entry]]:
-        """Return name and Entry of everything stored in a directory, whiteouts included; 300 a query."""
+    def children(self, identity: str, mask: Iterable[str] = METADATA) -> list["Child"]:
+        """Return everything stored in a directory, whiteouts included; one query for each 300."""
         client = self._volume.connect()
         query = wire.Query()
         query.kind.add(name="Entry")
         condition = query.filter.property_filter
         condition.property.name, condition.op = "__key__", wire.HAS_ANCESTOR
         condition.value.key_value.CopyFrom(client.key("Dir", identity))
-        found = client.query(query, mask=METADATA)
-        return [(unescape(row.entity.key.path[-1].name), decode(row)) for row in found]
+        found = client.query(query, mask=mask)
+        return [Child(unescape(row.entity.key.path[-1].name), decode(row), row.version) for row in found]
 
     # Making
 
@@ -275,10 +284,16 @@ class Directories:
             if node.entry is None:
                 self.stored(path=node.path, directory=None)
                 continue
-            hidden = self.close(node)
-            if hidden is not None and self._remove(node, hidden):
-                self._volume.times.touch(str(node.parent.id if node.parent else ""))
+            if self.remove(node):
                 return
+
+    def remove(self, node: Node) -> bool:
+        """Remove the empty directory that a node stands for; False after a conflict. Raises ENOTEMPTY."""
+        hidden = self.close(node)
+        if hidden is None or not self._remove(node, hidden):
+            return False
+        self._volume.times.touch(str(node.parent.id if node.parent else ""))
+        return True
 
     def close(self, node: Node) -> list[Any] | None:
         """Take a directory's existence away and make sure that it is empty; first half of its removal.
@@ -304,7 +319,7 @@ class Directories:
             return None
         node.entry, node.version = closed, results[0].version
         children = self.children(identity)
-        whiteouts = {name for name, entry in children if entry.type == "whiteout"}
+        whiteouts = {name for name, entry, _ in children if entry.type == "whiteout"}
         visible = set(self._deployed_rows(directory)) - whiteouts
         if visible or len(children) > len(whiteouts):
             self._put_back(directory, key, closed, results[0].version)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from gaeport.fs import calls, descriptors, files, guards, listing, native, opened, opening, paths, requests
+from gaeport.fs import calls, descriptors, files, guards, listing, native, opened, opening, paths, requests, trees
 
 _SETS = ("supports_dir_fd", "supports_effective_ids", "supports_fd", "supports_follow_symlinks")
 _KEPT = {("_io", "FileIO")}  # importlib reads byte code by it
@@ -79,6 +79,7 @@ def replacements() -> list[tuple[Any, Any]]:
         _pairs.append((io.open_code, _unbound(opening.open_code)))
         _pairs.append((io.FileIO, opening.FileIO))
         _pairs.append((guards.native_mmap, guards.MemoryMap))
+        _pairs.append((trees.native_rmtree, trees.rmtree))
         _pairs.extend(_sqlite())
     return _pairs
 

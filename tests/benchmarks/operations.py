@@ -125,6 +125,5 @@ OPERATIONS = (
         _REMOVAL,
         _tree,
         lambda folder: shutil.rmtree(folder / "tree"),
-        missed="shutil.rmtree removes file by file, at 2 calls each",
     ),
 )

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -497,6 +498,46 @@ def test_listing_many_files_takes_one_query_for_each_300(instance: Instances) ->
     assert len(rows) == 301
     assert calls.calls["RunQuery"] <= 2
     assert calls.calls["Lookup"] <= 2
+
+
+def test_a_tree_is_removed_in_few_calls(instance: Instances) -> None:
+    volume = instance()
+    volume.mkdir(("t",))
+    volume.mkdir(("t", "sub"))
+    for number in range(30):
+        put(volume, f"t/{number}", b"")
+        put(volume, f"t/sub/{number}", b"x" * 70_000)
+    with meter.measure() as calls:
+        assert volume.rmtree(("t",))
+    assert calls.calls["RunQuery"] == 4  # each directory is listed, and looked at again once it is closed
+    assert calls.calls["Commit"] == 1 + 2 * 2
+    assert names(instance()) == ["shipped"]
+
+
+def test_what_another_instance_put_into_a_tree_keeps_it(instance: Instances, transport: Transport) -> None:
+    volume = instance()
+    volume.mkdir(("t",))
+    put(volume, "t/old", b"")
+
+    class Interferes:
+        """A file appears while the tree is being removed."""
+
+        done = False
+
+        def call(self, method: str, request: Any) -> Any:
+            if method == "Commit" and not self.done:
+                self.done = True
+                put(instance(), "t/new", b"1")
+            return transport.call(method, request)
+
+    with pytest.raises(OSError, match="not empty"):
+        instance(Interferes()).rmtree(("t",))
+    assert names(instance(), "t") == ["new"]
+
+
+def test_a_tree_with_deployed_files_is_left_to_the_ordinary_way(instance: Instances) -> None:
+    assert not instance().rmtree(("shipped",))
+    assert names(instance()) == ["shipped"]
 
 
 def _succeeds(work: Callable[[], object]) -> bool:
