@@ -239,3 +239,32 @@ def test_aggregations_and_queries_are_told_apart(embedded: Client) -> None:
         run(embedded, "SELECT COUNT(*) FROM K")
     with pytest.raises(InvalidArgument, match="expected an aggregation"):
         parse_aggregation_query(gql("SELECT * FROM K"), wire.PartitionId())
+
+
+def test_sum_and_avg_read_their_property_as_a_projection_does(local: Client, modern_client: Client) -> None:
+    local.namespace = "space"
+    contents: list[dict[str, Any]] = [
+        {"x": 26, "y": 1},
+        {"x": 0},
+        {"x": 9, "y": 5},
+        {"y": 2},
+        {"x": [1, 2]},
+        {"x": "s"},
+    ]
+    for number, content in enumerate(contents):
+        for client in (local, modern_client):
+            client.commit([wire.Mutation(upsert=entity(client.key("Q", f"q{number}"), **content))])
+    for text in [
+        "AGGREGATE COUNT(*), SUM(x) OVER (SELECT * FROM Q)",
+        "AGGREGATE COUNT(*), SUM(x), AVG(y) OVER (SELECT * FROM Q)",
+        "AGGREGATE SUM(x) OVER (SELECT * FROM Q LIMIT 2)",
+        "AGGREGATE SUM(x) OVER (SELECT * FROM Q OFFSET 1)",
+        "AGGREGATE SUM(x) OVER (SELECT * FROM Q ORDER BY __key__ LIMIT 2)",
+        "AGGREGATE SUM(x) OVER (SELECT * FROM Q WHERE x = 9)",
+    ]:
+        assert aggregated(local, text) == aggregated(modern_client, text), text
+    for text in ["SELECT __key__ FROM Q", "SELECT y FROM Q"]:
+        with pytest.raises(DatastoreError):
+            aggregated(modern_client, f"AGGREGATE SUM(x) OVER ({text})")
+        with pytest.raises(InvalidArgument, match="not in the query's projection"):
+            aggregated(local, f"AGGREGATE SUM(x) OVER ({text})")

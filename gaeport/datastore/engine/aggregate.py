@@ -1,14 +1,69 @@
 """Counts, sums and averages over a query's results."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from gaeport.datastore import wire
 from gaeport.datastore.engine.search import Result
+from gaeport.datastore.values import decode_value
 from gaeport.errors import InvalidArgument
 
 MAX_AGGREGATIONS = 5
 _MAX, _MIN = (1 << 63) - 1, -(1 << 63)
+
+
+def nested_query(query: Any) -> Any:
+    """Return the query to run for an AggregationQuery.
+
+    sum() and avg() read their property from the index as a projection does: its order, its rows (one for each value of
+    an array), its want of entities that lack the property ("Aggregation queries"; measured on the Firestore emulator).
+
+    Raises:
+        InvalidArgument: a property is not there to be aggregated.
+    """
+    names = _properties(query.aggregations)
+    nested = query.nested_query
+    if not names:
+        return nested
+    if "__key__" in names:
+        raise InvalidArgument("aggregations are not supported for the property __key__")
+    projected = [item.property.name for item in nested.projection]
+    missing = [name for name in names if name not in projected]
+    if projected and missing:
+        raise InvalidArgument(f"the aggregated property {missing[0]!r} is not in the query's projection")
+    if not nested.kind:
+        return nested
+    found = wire.Query()
+    found.CopyFrom(nested)
+    equal = set(_equal(nested.filter))  # a projection cannot show those
+    for name in missing:
+        if name not in equal:
+            found.projection.add().property.name = name
+    return found
+
+
+def _properties(aggregations: Iterable[Any]) -> list[str]:
+    found = (item.WhichOneof("operator") for item in aggregations)
+    names = (
+        getattr(item, which).property.name
+        for item, which in zip(aggregations, found, strict=True)
+        if which in ("sum", "avg")
+    )
+    return list(dict.fromkeys(names))
+
+
+def _equal(node: Any) -> Iterator[str]:
+    if node.WhichOneof("filter_type") == "composite_filter":
+        for part in node.composite_filter.filters:
+            yield from _equal(part)
+    elif node.property_filter.op in (wire.EQUAL, wire.IN):
+        yield node.property_filter.property.name
+
+
+def needs_rows(query: Any) -> bool:
+    """Whether an AggregationQuery needs the entities themselves, not only their number."""
+    return bool(_properties(query.aggregations))
 
 
 def fill(answer: Any, aggregations: Iterable[Any], results: Iterable[Result]) -> None:
@@ -17,7 +72,7 @@ def fill(answer: Any, aggregations: Iterable[Any], results: Iterable[Result]) ->
     Args:
         answer: the message to fill.
         aggregations: what to compute, at most 5.
-        results: the nested query's results.
+        results: those of the query that `nested_query` gave.
 
     Raises:
         InvalidArgument: there are none or too many aggregations, or two of one name.
@@ -25,16 +80,12 @@ def fill(answer: Any, aggregations: Iterable[Any], results: Iterable[Result]) ->
     wanted = list(aggregations)
     if not 1 <= len(wanted) <= MAX_AGGREGATIONS:
         raise InvalidArgument(f"an aggregation query has 1 to {MAX_AGGREGATIONS} aggregations, not {len(wanted)}")
+    numbers: dict[str, list[int | float]] = {name: [] for name in _properties(wanted)}
     count = 0
-    numbers: dict[str, list[int | float]] = {
-        getattr(item, item.WhichOneof("operator")).property.name: []
-        for item in wanted
-        if item.WhichOneof("operator") in ("sum", "avg")
-    }
-    for result in results:
+    for result in islice(results, _most(wanted)):
         count += 1
         if numbers:
-            _collect(numbers, wire.Entity.FromString(result.row.data))
+            _collect(numbers, result)
     unnamed = 0
     for item in wanted:
         unnamed += not item.alias
@@ -44,13 +95,30 @@ def fill(answer: Any, aggregations: Iterable[Any], results: Iterable[Result]) ->
         _set(answer.aggregate_properties[alias], item, count, numbers)
 
 
-def _collect(numbers: dict[str, list[int | float]], entity: Any) -> None:
+def _most(wanted: list[Any]) -> int | None:
+    """Return how many results matter; None when all do."""
+    if not all(item.WhichOneof("operator") == "count" and item.count.HasField("up_to") for item in wanted):
+        return None
+    limits: list[int] = [item.count.up_to.value for item in wanted]
+    if min(limits) < 0:
+        raise InvalidArgument(f"count up to {min(limits)}: the limit cannot be negative")
+    return max(limits)
+
+
+def _collect(numbers: dict[str, list[int | float]], result: Result) -> None:
+    shown = result.hit.shown or {}
+    entity = None
     for name, found in numbers.items():
-        if name in entity.properties:
+        if name in shown:
+            value = decode_value(shown[name])
+        else:
+            entity = entity or wire.Entity.FromString(result.row.data)
+            if name not in entity.properties:
+                continue
             value = entity.properties[name]
-            which = value.WhichOneof("value_type")
-            if which in ("integer_value", "double_value"):
-                found.append(getattr(value, which))
+        which = value.WhichOneof("value_type")
+        if which in ("integer_value", "double_value"):
+            found.append(getattr(value, which))
 
 
 def _set(value: Any, item: Any, count: int, numbers: dict[str, list[int | float]]) -> None:

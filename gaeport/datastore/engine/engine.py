@@ -196,12 +196,14 @@ class Engine:
         if request.HasField("explain_options"):
             raise Unimplemented("the embedded Datastore does not explain queries")
         response = wire.RunAggregationQueryResponse(query=parsed)
-        searcher = self._searcher(request, query.nested_query)
+        searcher = self._searcher(request, aggregate.nested_query(query))
+        with_rows = aggregate.needs_rows(query)
 
         def work(db: sqlite3.Connection) -> None:
             transaction, at = self._reading(db, request.read_options, response)
             result = response.batch.aggregation_results.add()
-            aggregate.fill(result, query.aggregations, searcher.results(db, transaction, at))
+            results = searcher.results(db, transaction, at, with_rows=with_rows)
+            aggregate.fill(result, query.aggregations, results)
             values.set_micros(response.batch.read_time, at or rows.sequence(db))
 
         self._store.snapshot(work)

@@ -87,7 +87,9 @@ class MetadataSearcher:
             raise InvalidArgument(f"a filter of a query of the kind {self._kind} needs a key of that kind, not {kinds}")
         yield _COMPARISONS[leaf.op], tuple(element.name for element in path)
 
-    def results(self, db: sqlite3.Connection, transaction: Transaction | None, at: int | None) -> Iterator[Result]:
+    def results(
+        self, db: sqlite3.Connection, transaction: Transaction | None, at: int | None, *, with_rows: bool
+    ) -> Iterator[Result]:
         """Yield the results in order, offset and limit applied, cursors too."""
         found = self._found(db, at)
         last = self._query.offset + self._query.limit.value if self._query.HasField("limit") else None

@@ -20,6 +20,9 @@ MAX_BATCH = 300  # entities in one answer, as in production
 MAX_BATCH_BYTES = 3_500_000  # of one answer, so that it fits gRPC's default of 4 MiB a message
 
 
+_NO_ROW = rows.Row(0, 0, 0, b"")
+
+
 @dataclass(slots=True)
 class Hit:
     """A result before it is read: where it stands, its key, and the values that a projection shows."""
@@ -65,8 +68,10 @@ class Searcher:
         self._start = positions.from_cursor(query.start_cursor, directions) if query.start_cursor else b""
         self._end = positions.from_cursor(query.end_cursor, directions) if query.end_cursor else None
 
-    def results(self, db: sqlite3.Connection, transaction: Transaction | None, at: int | None) -> Iterator[Result]:
-        """Yield the results in order, offset and limit applied, cursors too."""
+    def results(
+        self, db: sqlite3.Connection, transaction: Transaction | None, at: int | None, *, with_rows: bool
+    ) -> Iterator[Result]:
+        """Yield the results in order, offset and limit applied, cursors too; without rows, they are empty."""
         limit = self._query.limit.value if self._query.HasField("limit") else None
         count = -self._query.offset
         run = self._run(db, transaction, at)
@@ -75,7 +80,7 @@ class Searcher:
             if limit is not None and count > limit:
                 return
             if count > 0:
-                yield Result(hit, run.row(hit.key))
+                yield Result(hit, run.row(hit.key) if with_rows else _NO_ROW)
 
     def _run(self, db: sqlite3.Connection, transaction: Transaction | None, at: int | None) -> "_Run":
         return _Run(db, self._plan, self._names, self._request, transaction, at, self._kept, self._query)
