@@ -379,12 +379,21 @@ class DatastoreVolume:
 
     def link(self, source: Path, target: Path) -> None:
         """Refused: a file in a mount has one name."""
+        old, new = guarded(lambda: self.tree.resolve_all([source, target], follow=False), "/".join(source))
+        if not old.exists and self.inode_of(old) is None:
+            raise file_error(errno.ENOENT, "/".join(source))
+        if new.exists or self.inode_of(new) is not None:
+            raise file_error(errno.EEXIST, "/".join(target))
         raise file_error(errno.EPERM, "/".join(source), "files in a mount have one name; copy, or use a symbolic link")
 
     def truncate(self, path: Path, size: int) -> None:
         """Cut or extend a file and commit."""
         handle = self.open(path, os.O_WRONLY)
-        handle.truncate(size)
+        try:
+            handle.truncate(size)
+        except BaseException:
+            handle.discard()
+            raise
         handle.close()
 
     def chmod(self, path: Path, mode: int, *, follow: bool = True) -> None:

@@ -473,6 +473,8 @@ def test_any_name_that_linux_allows(instance: Instances, name: str) -> None:
         (errno.EINVAL, lambda v: v.readlink(("f",))),
         (errno.EBUSY, lambda v: v.rmdir(())),
         (errno.EPERM, lambda v: v.link(("f",), ("g",))),
+        (errno.EEXIST, lambda v: v.link(("f",), ("d",))),
+        (errno.ENOENT, lambda v: v.link(("no",), ("g",))),
     ],
 )
 def test_errors_carry_the_number_that_linux_gives(
