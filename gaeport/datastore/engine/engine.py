@@ -3,9 +3,9 @@
 import os
 import sqlite3
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gaeport.datastore import limits, values, wire
 from gaeport.datastore.engine import aggregate, commit, metadata, rows, search
@@ -13,8 +13,10 @@ from gaeport.datastore.engine.kept import KeptLists
 from gaeport.datastore.engine.names import Names
 from gaeport.datastore.engine.store import Store, stores
 from gaeport.datastore.engine.transactions import Transaction, Transactions
-from gaeport.datastore.keys import encode_key
+from gaeport.datastore.keys import decode_key, encode_key
 from gaeport.errors import InvalidArgument, Unimplemented
+
+_T = TypeVar("_T")
 
 
 class Engine:
@@ -73,6 +75,25 @@ class Engine:
     def close(self) -> None:
         """Close the file. Calls after this fail."""
         self._closing()
+
+    def export(self, work: Callable[[Iterator[bytes]], _T]) -> _T:
+        """Return what `work` makes of all entities, serialized, as they are at one moment.
+
+        Args:
+            work: called with an iterator in the order of keys; called again from the start if the file was busy.
+        """
+
+        def read(db: sqlite3.Connection) -> _T:
+            return work(row[0] for row in db.execute("SELECT data FROM entities ORDER BY key"))
+
+        return self._store.snapshot(read)
+
+    def first_keys(self, limit: int) -> list[Any]:
+        """Return the first keys of the whole database, as `wire.Key`s."""
+        found = self._store.read(
+            lambda db: db.execute("SELECT key FROM entities ORDER BY key LIMIT ?", (limit,)).fetchall()
+        )
+        return [decode_key(key) for (key,) in found]
 
     def after_fork_in_child(self) -> None:
         """Forget what belongs to the parent: its open transactions. (Connections are closed before a fork.)"""
