@@ -26,6 +26,7 @@ _VARIABLES = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what uses an emulator, and keep the tests of one emulator on one worker, which starts it once."""
     for item in items:

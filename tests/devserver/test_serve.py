@@ -109,7 +109,7 @@ def test_the_application_is_imported_under_the_same_rules(tmp_path: Path) -> Non
     done = run(tmp_path, "serve", "--port", "0")
     assert done.returncode == 2
     assert "Read-only file system" in done.stderr
-    assert '[[mount]] path = "data"' in done.stderr
+    assert '[[mount]]\npath = "data"' in done.stderr
 
 
 def test_app_engines_variables_are_set_and_gae_env_is_not(app: Path) -> None:
