@@ -53,6 +53,20 @@ class ValueTooLarge(GaeportError, ValueError):
         self.key, self.size, self.limit = key, size, limit
 
 
+class SessionTooLarge(GaeportError, ValueError):
+    """A session, or the cookie that carries one, is over its limit; the message names it and its largest value.
+
+    Attributes:
+        name: what is too large.
+        size: bytes.
+        limit: bytes.
+    """
+
+    def __init__(self, name: str, size: int, limit: int, remedy: str) -> None:
+        super().__init__(f"{name} has {size:,} bytes; the limit is {limit:,}; {remedy}")
+        self.name, self.size, self.limit = name, size, limit
+
+
 class UnsupportedType(GaeportError, TypeError):
     """A value for a session or a cache holds something of a type that is not kept; the message says which and where.
 

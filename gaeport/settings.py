@@ -16,11 +16,14 @@ from gaeport.errors import ConfigurationError
 FILE_NAME = "gaeport.toml"
 MEMORY = ":memory:"
 INLINE_LIMIT = 524_288  # bytes; half an entity, so that a rewrite and its index rows always fit the 1,048,572 B limit
+MIN_SESSION_KEY = 32  # characters; half of the 256 bits of an HMAC-SHA256 key, written in hexadecimal
 MAX_INLINE_LIMIT = 917_504  # bytes; leaves 128 KiB of an entity for everything else in it
 
 Environment = Literal["production", "emulator", "embedded"]
 StoreName = Literal["datastore"]
 Synchronous = Literal["normal", "full"]
+SessionStore = Literal["cookie", "datastore", "memcache", "redis", "memcache+datastore"]
+SameSite = Literal["Lax", "Strict", "None"]
 
 _NAMESPACE = re.compile(r"[0-9A-Za-z._-]{0,92}")  # Datastore allows 100 characters; "gaeport." is put before
 
@@ -49,6 +52,36 @@ class MountSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """The `[sessions]` table of gaeport.toml.
+
+    Attributes:
+        store: what keeps the sessions.
+        url: the key-value store of "memcache", "redis" and "memcache+datastore", as `gaeport.kv.connect` takes it.
+        cookie: the cookie's name; under HTTPS "__Host-" is put before it.
+        samesite: whether the cookie goes along with requests that other sites cause.
+        secure: whether the cookie is for HTTPS only; None: as the request came.
+        idle: seconds without use after which a session ends.
+        lifetime: seconds after its beginning at which a session ends in any case; 0 for never. A permanent session
+            ("remember me") ends only then.
+        cache_ttl: seconds that the cache of "memcache+datastore" is trusted.
+        keys: signing keys of the cookie store; the first signs, all count. None: made once and kept in Datastore.
+        user_key: the session's key whose value says whose session it is.
+    """
+
+    store: SessionStore = "datastore"
+    url: str | None = None
+    cookie: str = "session"
+    samesite: SameSite = "Lax"
+    secure: bool | None = None
+    idle: int = 86_400
+    lifetime: int = 2_592_000
+    cache_ttl: int = 60
+    keys: tuple[str, ...] = ()
+    user_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of one application.
 
@@ -67,6 +100,7 @@ class Settings:
         latency_ms: milliseconds added to each call, to feel production's distance (`gaeport serve --latency`).
         production: reach production from outside App Engine (`gaeport --project`), unless an emulator is configured.
         mounts: the mounted directories.
+        sessions: the `[sessions]` table; None where there is none, and `wrap` then adds no sessions.
     """
 
     root: Path
@@ -82,6 +116,7 @@ class Settings:
     latency_ms: float = 0.0
     production: bool = False
     mounts: tuple[MountSettings, ...] = field(default=())
+    sessions: SessionSettings | None = None
 
     @property
     def environment(self) -> Environment:
@@ -110,7 +145,7 @@ class Settings:
         return self.root / self.data
 
 
-_NOT_IN_FILE = {"root", "source", "mounts", "latency_ms", "production"}
+_NOT_IN_FILE = {"root", "source", "mounts", "latency_ms", "production", "sessions"}
 _EXPECTED: dict[str, tuple[type, str]] = {
     "app": (str, 'a string "module:callable"'),
     "project": (str, "a string"),
@@ -127,7 +162,18 @@ _EXPECTED: dict[str, tuple[type, str]] = {
     "prefix": (str, "a string"),
     "overlay": (bool, "true or false"),
     "inline_limit": (int, "a whole number of bytes"),
+    "url": (str, "a string"),
+    "cookie": (str, "a string"),
+    "samesite": (str, '"Lax", "Strict" or "None"'),
+    "secure": (bool, "true or false"),
+    "idle": (int, "a whole number of seconds"),
+    "lifetime": (int, "a whole number of seconds"),
+    "cache_ttl": (int, "a whole number of seconds"),
+    "keys": (list, "a list of strings"),
+    "user_key": (str, "a string"),
 }
+
+_EXAMPLE_URLS = {"memcache": "memcached://10.0.0.3:11211", "redis": "redis://10.0.0.3:6379/0"}
 
 _current: Settings | None = None
 _listeners: list[Callable[[], None]] = []
@@ -255,12 +301,14 @@ def parse(table: Mapping[str, Any], *, root: Path, place: str) -> Settings:
     """
     values = dict(table)
     mounts = values.pop("mount", [])
+    sessions = values.pop("sessions", None)
     if not isinstance(mounts, list) or not all(isinstance(item, Mapping) for item in mounts):
         raise ConfigurationError(f"{place}: mount must be written as [[mount]] tables")
     valid = [f.name for f in fields(Settings) if f.name not in _NOT_IN_FILE]
-    _check(values, [*valid, "mount"], place, "")
+    _check(values, [*valid, "mount", "sessions"], place, "")
     parsed = tuple(_mount(item, f"[[mount]] number {i}", place) for i, item in enumerate(mounts, 1))
-    settings = Settings(root=root, mounts=parsed, **_defaults_from_environment(root, values))
+    found = None if sessions is None else session_settings(sessions, place=place)
+    settings = Settings(root=root, mounts=parsed, sessions=found, **_defaults_from_environment(root, values))
     _check_values(settings, place)
     return settings
 
@@ -297,6 +345,57 @@ def _mount(item: Mapping[str, Any], where: str, place: str) -> MountSettings:
     if not settings.name:
         settings = replace(settings, name=path)
     return replace(settings, path=path)
+
+
+def session_settings(table: object, *, place: str = "sessions") -> SessionSettings:
+    """Check a `[sessions]` table, or the keyword arguments of a session middleware, and return it frozen.
+
+    Args:
+        table: the keys of `[sessions]`; those that are None count as not given.
+        place: where the table came from, for messages.
+
+    Raises:
+        ConfigurationError: naming place, key and what is valid.
+    """
+    if not isinstance(table, Mapping):
+        raise ConfigurationError(f"{place}: sessions must be written as a [sessions] table")
+    values = {key: value for key, value in table.items() if value is not None}
+    if isinstance(values.get("keys"), tuple):
+        values["keys"] = list(values["keys"])
+    _check(values, [f.name for f in fields(SessionSettings)], place, "[sessions]")
+    keys = values.pop("keys", None) or _listed_keys(os.environ.get("GAEPORT_SESSION_KEYS", ""))
+    settings = SessionSettings(keys=tuple(keys), **values)
+    problem = _session_problem(settings)
+    if problem:
+        raise ConfigurationError(f"{place}: [sessions]: {problem}")
+    return settings
+
+
+def _listed_keys(text: str) -> list[str]:
+    return [key.strip() for key in text.split(",") if key.strip()]
+
+
+def _session_problem(settings: SessionSettings) -> str | None:
+    """Return what is wrong with a session's settings, in words, or None."""
+    if settings.store not in get_args(SessionStore):
+        return f'store = "{settings.store}" is unknown; valid: {_listed(get_args(SessionStore))}'
+    if settings.samesite not in get_args(SameSite):
+        return f'samesite = "{settings.samesite}" is unknown; valid: {_listed(get_args(SameSite))}'
+    if settings.samesite == "None" and settings.secure is False:
+        return 'samesite = "None" needs HTTPS; browsers refuse it beside secure = false'
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", settings.cookie) or settings.cookie.startswith("__"):
+        return f'cookie = {settings.cookie!r} must be a name of letters, digits, "-" and "_" ("__Host-" is added)'
+    for name, least in (("idle", 1), ("lifetime", 0), ("cache_ttl", 1)):
+        if getattr(settings, name) < least:
+            return f"{name} = {getattr(settings, name)} must be at least {least} seconds"
+    if settings.url is None and settings.store in ("memcache", "redis"):
+        return f'store = "{settings.store}" needs url, e.g. url = "{_EXAMPLE_URLS[settings.store]}"'
+    if any(not isinstance(key, str) or len(key) < MIN_SESSION_KEY for key in settings.keys):
+        return (
+            f"keys must be strings of at least {MIN_SESSION_KEY} characters; make one with "
+            "python -c 'import secrets; print(secrets.token_hex(32))'"
+        )
+    return None
 
 
 def _check(values: Mapping[str, Any], valid: list[str], place: str, where: str) -> None:
