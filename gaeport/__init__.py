@@ -1,23 +1,23 @@
 """gaeport: run a Python web application written for an ordinary server unchanged on Google App Engine.
 
 The public names, each loaded when it is first used, so that `import gaeport` costs next to nothing:
-`wrap`, `mount`, `unmount`, `configure`, and the packages `blobs`, `datastore`, `fs`, `kv`.
+`wrap`, `mount`, `unmount`, `configure`, and the packages `blobs`, `cache`, `datastore`, `fs`, `kv`, `sessions`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "blobs", "configure", "datastore", "fs", "kv", "mount", "unmount", "wrap"]
+__all__ = ["__version__", "blobs", "cache", "configure", "datastore", "fs", "kv", "mount", "sessions", "unmount", "wrap"]
 
 if TYPE_CHECKING:
-    from gaeport import blobs, datastore, fs, kv
+    from gaeport import blobs, cache, datastore, fs, kv, sessions
     from gaeport.fs import mount, unmount
     from gaeport.settings import configure
     from gaeport.wsgi import wrap
 
 _HOMES = {"configure": "settings", "mount": "fs", "unmount": "fs", "wrap": "wsgi"}
-_PACKAGES = ("blobs", "datastore", "fs", "kv")
+_PACKAGES = ("blobs", "cache", "datastore", "fs", "kv", "sessions")
 
 
 def __getattr__(name: str) -> object:
