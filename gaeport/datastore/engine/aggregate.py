@@ -66,8 +66,8 @@ def needs_rows(query: Any) -> bool:
     return bool(_properties(query.aggregations))
 
 
-def fill(answer: Any, aggregations: Iterable[Any], results: Iterable[Result]) -> None:
-    """Fill an AggregationResult.
+def fill(answer: Any, aggregations: Iterable[Any], results: Iterable[Result]) -> int:
+    """Fill an AggregationResult; return how many results were read.
 
     Args:
         answer: the message to fill.
@@ -93,6 +93,7 @@ def fill(answer: Any, aggregations: Iterable[Any], results: Iterable[Result]) ->
         if alias in answer.aggregate_properties:
             raise InvalidArgument(f"two aggregations have the alias {alias!r}")
         _set(answer.aggregate_properties[alias], item, count, numbers)
+    return count
 
 
 def _most(wanted: list[Any]) -> int | None:

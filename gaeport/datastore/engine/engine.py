@@ -2,13 +2,14 @@
 
 import os
 import sqlite3
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gaeport.datastore import limits, values, wire
-from gaeport.datastore.engine import aggregate, commit, metadata, rows, search
+from gaeport.datastore.engine import aggregate, commit, explain, metadata, rows, search
 from gaeport.datastore.engine.kept import KeptLists
 from gaeport.datastore.engine.names import Names
 from gaeport.datastore.engine.store import Store, stores
@@ -194,10 +195,11 @@ class Engine:
 
     def _run_query(self, request: Any) -> Any:
         query, parsed = _query(request)
-        if request.HasField("explain_options"):
-            raise Unimplemented("the embedded Datastore does not explain queries")
         response = wire.RunQueryResponse(query=parsed)
         searcher = self._searcher(request, query)
+        if _only_explained(request, response, searcher):
+            return response
+        start = time.perf_counter()
 
         def work(db: sqlite3.Connection) -> None:
             transaction, at = self._reading(db, request.read_options, response)
@@ -205,6 +207,11 @@ class Engine:
             values.set_micros(response.batch.read_time, at or rows.sequence(db))
 
         self._store.snapshot(work)
+        if request.HasField("explain_options"):
+            count = len(response.batch.entity_results)
+            documents = count if response.batch.entity_result_type == wire.FULL else 0
+            scanned = count + response.batch.skipped_results
+            _explain(response, searcher, count, scanned, documents, start)
         return response
 
     def _searcher(self, request: Any, query: Any) -> Any:
@@ -214,22 +221,49 @@ class Engine:
 
     def _run_aggregation_query(self, request: Any) -> Any:
         query, parsed = _aggregation_query(request)
-        if request.HasField("explain_options"):
-            raise Unimplemented("the embedded Datastore does not explain queries")
         response = wire.RunAggregationQueryResponse(query=parsed)
         searcher = self._searcher(request, aggregate.nested_query(query))
+        if _only_explained(request, response, searcher):
+            return response
+        start = time.perf_counter()
         with_rows = aggregate.needs_rows(query)
+        scanned = 0
 
         def work(db: sqlite3.Connection) -> None:
+            nonlocal scanned
             transaction, at = self._reading(db, request.read_options, response)
             result = response.batch.aggregation_results.add()
             results = searcher.results(db, transaction, at, with_rows=with_rows)
-            aggregate.fill(result, query.aggregations, results)
+            scanned = aggregate.fill(result, query.aggregations, results)
             values.set_micros(response.batch.read_time, at or rows.sequence(db))
 
         self._store.snapshot(work)
         response.batch.more_results = wire.NO_MORE_RESULTS
+        if request.HasField("explain_options"):
+            _explain(response, searcher, 1, scanned, 0, start)
         return response
+
+
+def _only_explained(request: Any, response: Any, searcher: Any) -> bool:
+    """Fill in the plan, and tell whether that is all that is asked for."""
+    if not request.HasField("explain_options") or request.explain_options.analyze:
+        return False
+    explain.fill_plan(response.explain_metrics, _plan(searcher))
+    response.batch.more_results = wire.NO_MORE_RESULTS
+    return True
+
+
+def _explain(response: Any, searcher: Any, results: int, scanned: int, documents: int, start: float) -> None:
+    metrics = response.explain_metrics
+    explain.fill_plan(metrics, _plan(searcher))
+    seconds = time.perf_counter() - start
+    explain.fill_stats(metrics, results=results, scanned=scanned, documents=documents, seconds=seconds)
+
+
+def _plan(searcher: Any) -> Any:
+    if not isinstance(searcher, search.Searcher):
+        raise Unimplemented("metadata queries are not explained")
+    return searcher.plan
 
 
 def _query(request: Any) -> tuple[Any, Any]:

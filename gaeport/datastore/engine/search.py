@@ -68,6 +68,11 @@ class Searcher:
         self._start = positions.from_cursor(query.start_cursor, directions) if query.start_cursor else b""
         self._end = positions.from_cursor(query.end_cursor, directions) if query.end_cursor else None
 
+    @property
+    def plan(self) -> Plan:
+        """The query in the shape in which it is executed."""
+        return self._plan
+
     def results(
         self, db: sqlite3.Connection, transaction: Transaction | None, at: int | None, *, with_rows: bool
     ) -> Iterator[Result]:
