@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from gaeport.datastore import wire
-from gaeport.datastore.limits import check_key_size, check_kind, check_name, check_partition, describe
+from gaeport.datastore.limits import MAX_KEY, check_key_size, check_kind, check_name, check_partition, describe
 from gaeport.errors import InvalidArgument
 
 AFTER_DESCENDANTS = b"\xff"  # no UTF-8 text and no escape begins with it
@@ -60,8 +60,18 @@ def encode_key(key: Any, project: str, database: str) -> bytes:
     if not last.id and not last.name:
         raise InvalidArgument(f"the key {describe(key)} is incomplete: its last element has neither id nor name")
     encoded = parent + _element_bytes(last)
-    check_key_size(encoded, key)
+    if len(encoded) > MAX_KEY:
+        check_key_size(encoded, key)
     return encoded
+
+
+def kind_prefix(key: Any, database: str) -> bytes:
+    """Return what the names of all indexes of a key's kind begin with: its partition, which names its project, and its
+    kind."""
+    partition = key.partition_id
+    path = key.path
+    kind = _kind_bytes(path[len(path) - 1].kind)
+    return partition_bytes(partition.project_id, database, partition.namespace_id) + kind
 
 
 def encode_parent(key: Any, project: str, database: str) -> tuple[bytes, Any]:

@@ -74,8 +74,12 @@ def check_properties(entity: Any) -> None:
     Raises:
         InvalidArgument: naming entity, property, size and limit.
     """
-    for prop, value in entity.properties.items():
-        _check_property(prop, value, entity.key)
+    properties = entity.properties
+    for prop in properties:  # items() of a map is three times as slow
+        value = properties[prop]
+        if not prop or prop[:2] == "__" or len(prop) * 4 > MAX_NAME:
+            _check_property_name(prop, entity.key)
+        _check_value(prop, value, entity.key, 1, excluded=value.exclude_from_indexes)
 
 
 def check_entity_size(size: int, key: Any) -> None:
@@ -109,14 +113,13 @@ def _check_length(size: int, limit: int, what: str) -> None:
         raise InvalidArgument(f"{what} has {size:,} bytes; the limit is {limit:,}")
 
 
-def _check_property(prop: str, value: Any, key: Any) -> None:
+def _check_property_name(prop: str, key: Any) -> None:
     if not prop:
         raise InvalidArgument(f"a property of the entity {describe(key)} has an empty name")
     if prop[:2] == "__" and _RESERVED.fullmatch(prop):
         raise InvalidArgument(f"the property name {prop!r} of the entity {describe(key)} is reserved")
     if len(prop) * 4 > MAX_NAME:
         _check_length(len(prop.encode()), MAX_NAME, f"the property name {prop[:40]!r}… of the entity {describe(key)}")
-    _check_value(prop, value, key, 1, excluded=value.exclude_from_indexes)
 
 
 def _check_value(prop: str, value: Any, key: Any, depth: int, *, excluded: bool) -> None:

@@ -97,9 +97,15 @@ def set_micros(timestamp: Any, value: int) -> None:
 def index_values(entity: Any, project: str, database: str) -> set[tuple[str, bytes]]:
     """Return (property name, value) of every entry that an entity has in the built-in indexes."""
     found: set[tuple[str, bytes]] = set()
-    for name, value in entity.properties.items():
-        if not value.exclude_from_indexes:
+    properties = entity.properties
+    for name in properties:  # items() of a map is three times as slow
+        value = properties[name]
+        if value.exclude_from_indexes:
+            continue
+        if value.WhichOneof("value_type") in ("array_value", "entity_value"):
             found.update(_entries(name, value, project, database))
+        else:
+            found.add((name, encode_value(value, project, database)))
     return found
 
 

@@ -11,12 +11,15 @@ from gaeport.datastore.engine import history, rows
 from gaeport.datastore.engine.names import BY_KIND, Names
 from gaeport.datastore.engine.transactions import Transaction
 from gaeport.datastore.engine.transforms import apply_transforms
-from gaeport.datastore.keys import decode_key, encode_key, encode_parent, partition_bytes
+from gaeport.datastore.keys import decode_key, encode_key, encode_parent, kind_prefix
 from gaeport.datastore.limits import describe
 from gaeport.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 
 # Operations that may not follow another on one entity in one commit; source: CommitRequest, RPC reference.
 _FORBIDDEN_AFTER = {"insert": {"insert", "update", "upsert"}, "update": {"delete"}}
+_INSERT = "INSERT INTO entities (version, created, entries, prior, data, key) VALUES (?, ?, ?, ?, ?, ?)"
+_OVERWRITE = "UPDATE entities SET version = ?, created = ?, entries = ?, prior = ?, data = ? WHERE key = ?"
+_INSERT_ENTRY = "INSERT INTO entries (property, value, key, since) VALUES (?, ?, ?, ?)"
 _MAX_ID = 1 << 52  # below 2**53, so that JavaScript and JSON keep it exact
 
 
@@ -31,6 +34,7 @@ class Change:
         data: the entity serialized; None when it depends on what is stored.
         mutation: the message, for conditions, mask and transforms.
         allocated: whether the id was chosen here.
+        entries: what the built-in indexes hold of the entity; None when it depends on what is stored.
     """
 
     operation: str
@@ -39,6 +43,7 @@ class Change:
     data: bytes | None
     mutation: Any
     allocated: bool = False
+    entries: set[tuple[str, bytes]] | None = None
 
 
 @dataclass(slots=True)
@@ -49,6 +54,7 @@ class State:
     before: rows.Row | None
     data: bytes | None
     entity: Any = None
+    entries: set[tuple[str, bytes]] | None = None
     deleted: bool = False
 
 
@@ -79,11 +85,18 @@ def _prepared(mutation: Any, request: Any) -> Change:
     if not entity.key.partition_id.project_id:
         entity.key.partition_id.project_id = project
     limits.check_properties(entity)
-    data = None
-    if not mutation.HasField("property_mask") and not mutation.property_transforms:
-        data = entity.SerializeToString(deterministic=True)
-        limits.check_entity_size(len(data), entity.key)
-    return Change(operation, key, entity, data, mutation, allocated)
+    if mutation.HasField("property_mask") or mutation.property_transforms:
+        return Change(operation, key, entity, None, mutation, allocated)
+    data = entity.SerializeToString(deterministic=True)
+    limits.check_entity_size(len(data), entity.key)
+    entries = _entries_of(entity, project, database)
+    return Change(operation, key, entity, data, mutation, allocated, entries)
+
+
+def _entries_of(entity: Any, project: str, database: str) -> set[tuple[str, bytes]]:
+    entries = values.index_values(entity, project, database)
+    limits.check_index_entries(len(entries), entity.key)
+    return entries
 
 
 def complete_id(key: Any) -> bool:
@@ -141,10 +154,8 @@ class Writer:
         self._project = request.project_id
         self._database = request.database_id
         self.fresh_names: dict[bytes, int] = {}
-        self.last = rows.sequence(db)
-        self.sequence = max(self.last + 1, time.time_ns() // 1000)
         self.index_updates = 0
-        self._history = history.History(db, self.sequence)
+        self.sequence = 0
 
     def apply(self, changes: list[Change], transaction: Transaction | None) -> Any:
         """Write all changes and return the CommitResponse.
@@ -156,6 +167,14 @@ class Writer:
         if transaction is not None and changes:
             transaction.check_unchanged(self._db)
         states: dict[bytes, State] = {}
+        if changes:
+            # One SELECT for both: most commits have one mutation.
+            first, last = rows.current_and_sequence(self._db, changes[0].key)
+            self._read = {changes[0].key: first}
+        else:
+            last = rows.sequence(self._db)
+        self.sequence = max(last + 1, time.time_ns() // 1000)
+        self._history = history.History(self._db, self.sequence)
         results = [self._apply_one(change, states) for change in changes]
         versions = {key: self._write(key, state) for key, state in states.items()}
         if changes:
@@ -172,7 +191,7 @@ class Writer:
     def _apply_one(self, change: Change, states: dict[bytes, State]) -> Any:
         state = states.get(change.key)
         if state is None:
-            before = rows.current(self._db, change.key)
+            before = self._read[change.key] if change.key in self._read else rows.current(self._db, change.key)
             while change.allocated and before is not None:
                 before = self._another_id(change)
             state = states[change.key] = State(before, before.data if before else None)
@@ -184,12 +203,13 @@ class Writer:
             raise NotFound(f"there is no entity {describe(change.entity.key)} to update")
         result = wire.MutationResult()
         if change.operation == "delete":
-            state.entity = state.data = None
+            state.entity = state.data = state.entries = None
             state.deleted = True
         elif change.data is not None:
-            state.entity, state.data = change.entity, change.data
+            state.entity, state.data, state.entries = change.entity, change.data, change.entries
         else:
             state.entity, state.data = self._merged(change, state.data, result)
+            state.entries = _entries_of(state.entity, self._project, self._database)
         return result
 
     def _another_id(self, change: Change) -> rows.Row | None:
@@ -225,54 +245,45 @@ class Writer:
         if before is not None and before.data == data and not state.deleted:
             return before.version, before.created
         created = before.created if before and not state.deleted else self.sequence
-        new = values.index_values(state.entity, self._project, self._database) if data is not None else set()
-        if new:
-            limits.check_index_entries(len(new), state.entity.key)
-        if before is not None:
-            self._history.keep(key, before)
-        self._write_row(key, state, created, len(new))
+        died = data is None or state.deleted
+        prior = self._history.keep(key, before, died=died) if before is not None else 0
         old = self._old_entries(before)
-        if before is None:
-            new.add((BY_KIND, b""))
-        elif data is None:
-            old.add((BY_KIND, b""))
-        if old != new:
-            self._write_entries(key, old, new)
-        return self.sequence, created
-
-    def _write_row(self, key: bytes, state: State, created: int, entries: int) -> None:
-        if state.data is None:
+        new = state.entries or set()
+        if data is None:
             self._db.execute("DELETE FROM entities WHERE key = ?", (key,))
-        elif state.before is not None:
-            self._db.execute(
-                "UPDATE entities SET version = ?, created = ?, entries = ?, data = ? WHERE key = ?",
-                (self.sequence, created, entries, state.data, key),
-            )
+            old.add((BY_KIND, b""))
         else:
-            row = (key, self.sequence, created, entries, state.data)
-            self._db.execute("INSERT INTO entities (key, version, created, entries, data) VALUES (?, ?, ?, ?, ?)", row)
+            row = (self.sequence, created, len(new), 0 if died else prior, data, key)
+            self._db.execute(_OVERWRITE if before is not None else _INSERT, row)
+            if before is None:
+                new = new | {(BY_KIND, b"")}
+        if old != new:
+            self._write_entries(key, old, new, state.entity)
+        return self.sequence, created
 
     def _old_entries(self, before: rows.Row | None) -> set[tuple[str, bytes]]:
         if before is None or not before.entries:
             return set()
         return values.index_values(wire.Entity.FromString(before.data), self._project, self._database)
 
-    def _write_entries(self, key: bytes, old: set[tuple[str, bytes]], new: set[tuple[str, bytes]]) -> None:
-        path = decode_key(key)
-        partition = partition_bytes(self._project, self._database, path.partition_id.namespace_id)
-        kind = path.path[-1].kind
+    def _write_entries(
+        self, key: bytes, old: set[tuple[str, bytes]], new: set[tuple[str, bytes]], entity: Any | None
+    ) -> None:
+        prefix = kind_prefix(entity.key if entity is not None else decode_key(key), self._database)
 
         def number(prop: str) -> int:
-            return self._names.make(self._db, partition, kind, prop, self.fresh_names)
+            return self._names.make(self._db, prefix, prop, self.fresh_names)
 
-        for prop, value in old - new:
-            row = (number(prop), value, key)
-            self._history.keep_entry(*row)
-            self._db.execute("DELETE FROM entries WHERE property = ? AND value = ? AND key = ?", row)
+        removed = [(number(prop), value, key) for prop, value in old - new]
+        if removed:
+            self._history.keep_entries(removed)
+            self._db.executemany("DELETE FROM entries WHERE property = ? AND value = ? AND key = ?", removed)
         added = [(number(prop), value, key, self.sequence) for prop, value in new - old]
-        if added:
-            self._db.executemany("INSERT INTO entries (property, value, key, since) VALUES (?, ?, ?, ?)", added)
-        self.index_updates += len(added) + len(old - new)
+        if len(added) == 1:
+            self._db.execute(_INSERT_ENTRY, added[0])
+        elif added:
+            self._db.executemany(_INSERT_ENTRY, added)
+        self.index_updates += len(added) + len(removed)
 
 
 def _check_base(change: Change, before: rows.Row | None) -> None:

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 import time
+from collections.abc import Sequence
 
 from gaeport.datastore.engine.rows import Row
 
@@ -22,21 +23,30 @@ class History:
         self._sequence = sequence
         self._count = 0
 
-    def keep(self, key: bytes, row: Row) -> None:
-        """Keep the row that this commit overwrites or deletes."""
+    def keep(self, key: bytes, row: Row, *, died: bool) -> int:
+        """Keep the row that this commit overwrites or deletes; return its number in the history."""
         self._count += 1
-        self._db.execute(
-            "INSERT INTO history (key, until, version, created, data, total) VALUES (?, ?, ?, ?, ?, ? + ifnull("
-            "(SELECT total FROM history ORDER BY id DESC LIMIT 1), 0))",
-            (key, self._sequence, row.version, row.created, row.data, len(row.data)),
-        )
+        number = self._db.execute(
+            "INSERT INTO history (until, version, created, prior, total, died, data) VALUES (?, ?, ?, ?, ? + ifnull("
+            "(SELECT total FROM history ORDER BY id DESC LIMIT 1), 0), ?, ?)",
+            (self._sequence, row.version, row.created, row.prior, len(row.data), key if died else None, row.data),
+        ).lastrowid
+        assert number is not None
+        if died:
+            self._db.execute(
+                "INSERT INTO deleted (key, until, created, prior) VALUES (?, ?, ?, ?)",
+                (key, self._sequence, row.created, number),
+            )
+        return number
 
-    def keep_entry(self, number: int, value: bytes, key: bytes) -> None:
-        """Keep the index entry that this commit removes."""
-        self._db.execute(
+    def keep_entries(self, entries: Sequence[tuple[int, bytes, bytes]]) -> None:
+        """Keep the index entries that this commit removes: property number, value and key."""
+        self._count += len(entries)
+        self._db.executemany(
             "INSERT INTO old_entries (until, property, value, key, since)"
-            " SELECT ?1, property, value, key, since FROM entries WHERE property = ?2 AND value = ?3 AND key = ?4",
-            (self._sequence, number, value, key),
+            f" SELECT {self._sequence}, property, value, key, since FROM entries"
+            " WHERE property = ? AND value = ? AND key = ?",
+            entries,
         )
 
     def prune(self) -> None:
@@ -49,6 +59,8 @@ class History:
         oldest = self._db.execute(
             "SELECT id, until, total FROM history ORDER BY id LIMIT ?", (max(AT_ONCE, 4 * self._count),)
         ).fetchall()
+        if not oldest:
+            return
         newest = self._db.execute("SELECT total FROM history ORDER BY id DESC LIMIT 1").fetchone()
         too_old = time.time_ns() // 1000 - KEEP
         droppable = [(row, until) for row, until, total in oldest if until <= too_old or total <= newest[0] - MAX_BYTES]
@@ -56,6 +68,11 @@ class History:
             self._drop(*droppable[-1])
 
     def _drop(self, last_row: int, through: int) -> None:
+        self._db.execute(
+            "DELETE FROM deleted WHERE (key, until) IN (SELECT died, until FROM history WHERE id <= ?"
+            " AND died IS NOT NULL)",
+            (last_row,),
+        )
         self._db.execute("DELETE FROM history WHERE id <= ?", (last_row,))
         self._db.execute("DELETE FROM old_entries WHERE until <= ?", (through,))
         self._db.execute("UPDATE meta SET value = max(value, ?) WHERE name = 'pruned'", (through,))

@@ -24,17 +24,16 @@ class Names:
             number = self._known[name] = found[0]
         return number
 
-    def make(self, db: sqlite3.Connection, partition: bytes, kind: str, prop: str, fresh: dict[bytes, int]) -> int:
+    def make(self, db: sqlite3.Connection, prefix: bytes, prop: str, fresh: dict[bytes, int]) -> int:
         """Return the number of an index, giving it one inside the present write transaction.
 
         Args:
             db: the connection.
-            partition: the bytes of project, database and namespace.
-            kind: the kind.
+            prefix: the bytes of project, database, namespace and kind, as `keys.kind_prefix` gives them.
             prop: the property's name.
             fresh: collects what must be passed to `keep` once the transaction is committed.
         """
-        name = _name(partition, kind, prop)
+        name = prefix + prop.encode()
         number = self._known.get(name) or fresh.get(name)
         if number is None:
             db.execute("INSERT OR IGNORE INTO names (name) VALUES (?)", (name,))

@@ -11,12 +11,14 @@ from gaeport.errors import Aborted, InvalidArgument
 
 
 class Row(NamedTuple):
-    """A stored entity. `version` and `created` are sequence numbers, `entries` counts its index entries."""
+    """A stored entity. `version` and `created` are sequence numbers, `entries` counts its index entries, `prior` is
+    the row of the history that it replaced (0: none)."""
 
     version: int
     created: int
     entries: int
     data: bytes
+    prior: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +61,15 @@ def check_history(db: sqlite3.Connection, at: int, *, transaction: bool) -> None
 
 def current(db: sqlite3.Connection, key: bytes) -> Row | None:
     """Return the entity as it is."""
-    found = db.execute("SELECT version, created, entries, data FROM entities WHERE key = ?", (key,)).fetchone()
+    found = db.execute("SELECT version, created, entries, data, prior FROM entities WHERE key = ?", (key,)).fetchone()
     return Row._make(found) if found else None
 
 
 def current_and_sequence(db: sqlite3.Connection, key: bytes) -> tuple[Row | None, int]:
     """Return the entity as it is and the sequence number of the last commit, of one moment."""
     found = db.execute(
-        "SELECT value, version, created, entries, data FROM meta LEFT JOIN entities ON key = ? WHERE name = 'sequence'",
+        "SELECT value, version, created, entries, data, prior FROM meta LEFT JOIN entities ON key = ?"
+        " WHERE name = 'sequence'",
         (key,),
     ).fetchone()
     return (None if found[1] is None else Row._make(found[1:])), found[0]
@@ -77,18 +80,36 @@ def row_at(db: sqlite3.Connection, key: bytes, at: int | None) -> Row | None:
     row = current(db, key)
     if at is None or (row is not None and row.version <= at):
         return row
+    return (_older(db, row.prior, at) if row is not None else None) or _deleted(db, key, at)
+
+
+def _older(db: sqlite3.Connection, number: int, at: int) -> Row | None:
+    """Return the state at a sequence number of the entity whose latest row in the history has this number."""
+    while number:
+        found = db.execute(
+            "SELECT until, version, created, data, prior FROM history WHERE id = ?", (number,)
+        ).fetchone()
+        if found is None or found[0] <= at:
+            return None
+        if found[1] <= at:
+            return Row(found[1], found[2], 0, found[3])
+        number = found[4]
+    return None
+
+
+def _deleted(db: sqlite3.Connection, key: bytes, at: int) -> Row | None:
+    """Return the state at a sequence number of an entity that was deleted afterwards."""
     found = db.execute(
-        "SELECT version, created, 0, data FROM history WHERE key = ? AND until > ? AND version <= ? LIMIT 1",
-        (key, at, at),
+        "SELECT prior FROM deleted WHERE key = ? AND until > ? AND created <= ?", (key, at, at)
     ).fetchone()
-    return Row._make(found) if found else None
+    return _older(db, found[0], at) if found else None
 
 
 def changed(db: sqlite3.Connection, key: bytes, since: int) -> bool:
     """Whether the entity was written or deleted after a sequence number."""
     found = db.execute(
         "SELECT EXISTS (SELECT 1 FROM entities WHERE key = ?1 AND version > ?2)"
-        " OR EXISTS (SELECT 1 FROM history WHERE key = ?1 AND until > ?2)",
+        " OR EXISTS (SELECT 1 FROM deleted WHERE key = ?1 AND until > ?2)",
         (key, since),
     ).fetchone()
     return bool(found[0])
@@ -129,7 +150,7 @@ def _entity_ranges(scan: Scan, at: int | None) -> tuple[list[str], list[list[byt
     where = "key >= ? AND key < ?"
     if at is None:
         return [f"entities WHERE {where}"], [bounds], "x'' AS value, key"
-    now, then = f"entities WHERE {where} AND version <= ?", f"history WHERE {where} AND until > ? AND version <= ?"
+    now, then = f"entities WHERE {where} AND created <= ?", f"deleted WHERE {where} AND until > ? AND created <= ?"
     return [now, then], [[*bounds, at], [*bounds, at, at]], "x'' AS value, key"
 
 
@@ -150,7 +171,7 @@ def scan_changed(db: sqlite3.Connection, scan: Scan, since: int) -> bool:
     if scan.property is None:
         sql = (
             "SELECT EXISTS (SELECT 1 FROM entities WHERE key >= ?1 AND key < ?2 AND version > ?3)"
-            " OR EXISTS (SELECT 1 FROM history WHERE key >= ?1 AND key < ?2 AND until > ?3)"
+            " OR EXISTS (SELECT 1 FROM deleted WHERE key >= ?1 AND key < ?2 AND until > ?3)"
         )
         return bool(db.execute(sql, (scan.key_low, scan.key_high, since)).fetchone()[0])
     where = "property = ?1 AND value >= ?2 AND value < ?3 AND key >= ?4 AND key < ?5"

@@ -2,31 +2,37 @@
 
 A sequence number is the commit's time in microseconds since 1970, made to grow with every commit. A row is valid from
 its sequence number until it is overwritten; then it moves to the history, which says until when it was valid.
+
+The history only grows at its end, which is the cheapest thing to write: a row names the one that it replaced
+(`prior`), and so does a deleted entity's row, so that no index on keys is needed to find an older state.
 """
 
 import sqlite3
 
-FORMAT = 1
+FORMAT = 2
 APPLICATION_ID = 0x67414550  # "gAEP"
 
 # `total` is the number of data bytes ever moved to the history, so that its size is known without adding it up.
-_TABLES = """
+# `died` is the key where the entity was deleted, so that its row in `deleted` goes when the history is pruned.
+_TABLES = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE);
 CREATE TABLE entities (
     key BLOB PRIMARY KEY NOT NULL, version INTEGER NOT NULL, created INTEGER NOT NULL, entries INTEGER NOT NULL,
-    data BLOB NOT NULL);
+    prior INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE history (
-    id INTEGER PRIMARY KEY, key BLOB NOT NULL, until INTEGER NOT NULL, version INTEGER NOT NULL,
-    created INTEGER NOT NULL, total INTEGER NOT NULL, data BLOB NOT NULL);
-CREATE INDEX history_by_key ON history (key, until);
+    id INTEGER PRIMARY KEY, until INTEGER NOT NULL, version INTEGER NOT NULL, created INTEGER NOT NULL,
+    prior INTEGER NOT NULL, total INTEGER NOT NULL, died BLOB, data BLOB NOT NULL);
+CREATE TABLE deleted (
+    key BLOB NOT NULL, until INTEGER NOT NULL, created INTEGER NOT NULL, prior INTEGER NOT NULL,
+    PRIMARY KEY (key, until)) WITHOUT ROWID;
 CREATE TABLE entries (
     property INTEGER NOT NULL, value BLOB NOT NULL, key BLOB NOT NULL, since INTEGER NOT NULL,
     PRIMARY KEY (property, value, key)) WITHOUT ROWID;
 CREATE TABLE old_entries (
     until INTEGER NOT NULL, property INTEGER NOT NULL, value BLOB NOT NULL, key BLOB NOT NULL, since INTEGER NOT NULL,
     PRIMARY KEY (until, property, value, key)) WITHOUT ROWID;
-INSERT INTO meta VALUES ('format', 1), ('sequence', 1), ('pruned', 0);
+INSERT INTO meta VALUES ('format', {FORMAT}), ('sequence', 1), ('pruned', 0);
 """
 
 

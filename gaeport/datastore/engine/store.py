@@ -84,6 +84,7 @@ class Store:
         try:
             _patiently(lambda: schema.prepare(db))
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
+            db.execute("PRAGMA secure_delete = OFF")  # Debian's SQLite else writes zeros over all that is deleted
             db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
             db.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
         except BaseException:
