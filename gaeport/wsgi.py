@@ -19,6 +19,7 @@ StartResponse = Callable[..., Any]
 
 DEFAULT_APPLICATION = "gaeport.welcome:app"
 WARMUP = "/_ah/warmup"
+SESSIONS_PURGE = "/_gaeport/cron/sessions-purge"
 
 _log = logging.getLogger("gaeport")
 _NOT_SAVED = b"The server could not save what this request wrote. Please try again.\n"
@@ -29,8 +30,9 @@ def wrap(app: WSGIApplication | str, settings: Settings | None = None) -> "Appli
 
     Mounts are in place when this returns, and stay for the process. A request's writes are committed before its answer
     ends; if they cannot be, the client gets a 500 where the answer has not begun, else a cut-off answer. `/_ah/warmup`
-    is passed to the application, and answered 200 where it answers 404. X-Appengine headers are left alone: App Engine
-    strips those that come from outside.
+    is passed to the application, and answered 200 where it answers 404. Where gaeport.toml has `[sessions]`,
+    each request has its session at `environ["gaeport.session"]`; `/_gaeport/cron/sessions-purge` answers App Engine's
+    cron. X-Appengine headers are left alone: App Engine strips those that come from outside.
 
     Args:
         app: a WSGI application, or "module:callable" as in gaeport.toml, which is imported after the mounts are in
@@ -52,7 +54,16 @@ def wrap(app: WSGIApplication | str, settings: Settings | None = None) -> "Appli
     fs.mount_all(config)
     if isinstance(app, str):
         app = load(app, config.root)
-    return app if isinstance(app, Application) else Application(app)
+    return app if isinstance(app, Application) else Application(_with_sessions(app, config))
+
+
+def _with_sessions(app: WSGIApplication, config: Settings) -> WSGIApplication:
+    """Return the application with the session middleware around it, where gaeport.toml has `[sessions]`."""
+    if config.sessions is None:
+        return app
+    from gaeport.sessions.middleware import SessionMiddleware
+
+    return SessionMiddleware(app, settings=config.sessions)
 
 
 def default_application(config: Settings) -> str:
@@ -70,8 +81,11 @@ class Application:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        if environ.get("PATH_INFO") == WARMUP:
+        path = environ.get("PATH_INFO")
+        if path == WARMUP:
             start_response = _found(start_response)
+        elif path == SESSIONS_PURGE:
+            return _sessions_purge(environ, start_response)
         return _Exchange(self.app).begin(environ, start_response)
 
     def __getattr__(self, name: str) -> Any:
@@ -197,6 +211,12 @@ class _Pieces:
 
     def close(self) -> None:
         self._exchange.close()
+
+
+def _sessions_purge(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    from gaeport.sessions.cron import sessions_purge
+
+    return sessions_purge(environ, start_response)
 
 
 def _found(start_response: StartResponse) -> StartResponse:

@@ -9,11 +9,10 @@ from gaeport.sessions.purge import purge
 from gaeport.sessions.stores import UnsupportedByStore, connect
 from gaeport.settings import SessionSettings
 
-PATH = "/_gaeport/cron/sessions-purge"
 SECONDS = 540.0  # App Engine gives a request ten minutes; the next run goes on
 
-# Cron requests come from these addresses. The front end sets the header for every request from outside, so that one who
-# sends X_Appengine_Cron (which the front end does not strip, and WSGI cannot tell apart) is known by an address of his own.
+# Cron requests come from these addresses, which the front end puts into X-Appengine-User-Ip. So whoever sends
+# X_Appengine_Cron (which the front end does not strip, and WSGI cannot tell apart) is known by his own address.
 _CRON_ADDRESSES = ("0.1.0.1", "0.1.0.2")
 
 _log = logging.getLogger("gaeport.sessions")
@@ -27,7 +26,7 @@ def is_cron(environ: dict[str, Any]) -> bool:
 
 
 def sessions_purge(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer a request for PATH: 200 with what was removed, 403 to anyone but cron, 405 to methods but GET."""
+    """Answer a request: 200 with what was removed, 403 to anyone but cron, 405 to methods but GET."""
     if not is_cron(environ):
         return _answer(start_response, "403 Forbidden", "only App Engine's cron may call this")
     if environ.get("REQUEST_METHOD") != "GET":

@@ -7,16 +7,17 @@ gaeport.toml's `[sessions]` names.
 import time
 from typing import Any
 
-from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from django.contrib.sessions.backends.base import SessionBase, UpdateError
 
 from gaeport import codec
 from gaeport import settings as _settings
-from gaeport.errors import UnsupportedType
+from gaeport.errors import SessionTooLarge, UnsupportedType
 from gaeport.sessions.purge import purge
 from gaeport.sessions.record import Change, Record
 from gaeport.sessions.stores import SessionGone, Store, Stored, UnsupportedByStore, connect
 from gaeport.settings import SessionSettings
 
+_MAX_TOKEN = 3_893  # bytes; leaves 200 of a cookie's 4,093 for its name and attributes
 _USER = "_auth_user_id"  # django.contrib.auth's SESSION_KEY
 _stores: dict[SessionSettings, Store] = {}
 
@@ -39,6 +40,17 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django comes without t
         super().__init__(session_key)
         self._stored: Stored | None = None
 
+    @property
+    def modified(self) -> bool:
+        """Whether there is something to save: what was set, or changed in place."""
+        if self._was_set or not hasattr(self, "_session_cache") or self._stored is None:
+            return self._was_set
+        return not self._change(_encoded(self._session_cache), self._stored.record).only_touches
+
+    @modified.setter
+    def modified(self, value: bool) -> None:
+        self._was_set = value
+
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
             raise UnsupportedType(f"session[{key!r}]: keys are str, not {type(key).__name__}", key)
@@ -49,7 +61,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django comes without t
         """Read the session; an unknown or expired one is empty, under no key."""
         found = _store().load(self.session_key) if self.session_key else None
         if found is None or found.record.expired(time.time()):
-            self._session_key = None
+            self._session_key: str | None = None
             return {}
         self._stored = found
         return {key: codec.loads(data) for key, data in found.record.values.items()}
@@ -70,18 +82,33 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django comes without t
             UpdateError: the session ended meanwhile; Django answers that with a 400.
         """
         content = self._get_session(no_load=must_create)
-        encoded = {key: codec.dumps(value, f"session[{key!r}]") for key, value in content.items()}
+        encoded = _encoded(content)
         if must_create or self._session_key is None:
             self._begin(encoded)
             return
         stored = self._stored or _store().load(self._session_key)
         if stored is None:
             raise UpdateError
+        change = self._change(encoded, stored.record)
+        if change.only_touches and not stored.record.touch_due(change.touched):
+            return
         try:
-            self._stored = _store().update(stored, self._change(encoded, stored.record))
+            self._keep(_store().update(stored, change))
         except SessionGone as error:
             raise UpdateError from error
-        self._session_key = self._stored.token
+
+    def cycle_key(self) -> None:
+        """Move the session to a new key, and end the old one: Django does so at every login."""
+        content = self._session
+        if self._stored is None:
+            self.create()
+        else:
+            try:
+                self._keep(_store().renew(self._stored, self._change(_encoded(content), self._stored.record)))
+            except SessionGone as error:
+                raise UpdateError from error
+        self._session_cache = content
+        self.modified = True  # for the middleware to send the new key
 
     def delete(self, session_key: str | None = None) -> None:
         """End a session: this one, or that of a key."""
@@ -129,11 +156,16 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django comes without t
     def _begin(self, encoded: dict[str, bytes]) -> None:
         now, user = time.time(), self._user(encoded)
         record = Record(now, now, self._idle(), 0, not self.get_expire_at_browser_close(), user, encoded)
-        self._stored = _store().insert(record)
-        if self._stored is None:  # never: a store inserts or raises
-            raise CreateError
-        self._session_key = self._stored.token
+        self._keep(_store().insert(record))
         self.modified = True
+
+    def _keep(self, stored: Stored) -> None:
+        if len(stored.token) > _MAX_TOKEN:
+            name = "the session's cookie"
+            raise SessionTooLarge(
+                name, len(stored.token), _MAX_TOKEN, 'store = "datastore" keeps up to 1,000,000 bytes'
+            )
+        self._stored, self._session_key = stored, stored.token
 
     def _change(self, encoded: dict[str, bytes], record: Record) -> Change:
         put = {key: data for key, data in encoded.items() if _differs(data, record.values.get(key))}
@@ -146,6 +178,10 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django comes without t
 
     def _user(self, encoded: dict[str, bytes]) -> str | None:
         return str(codec.loads(encoded[_USER])) if _USER in encoded else None
+
+
+def _encoded(content: dict[str, Any]) -> dict[str, bytes]:
+    return {key: codec.dumps(value, f"session[{key!r}]") for key, value in content.items()}
 
 
 def _differs(data: bytes, before: bytes | None) -> bool:

@@ -2,7 +2,8 @@
 
 import datetime
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flask import sessions as flask_sessions
@@ -16,10 +17,21 @@ from gaeport.settings import SessionSettings, session_settings
 if TYPE_CHECKING:
     from flask import Flask, Request, Response
 
-_FLASK_LIFETIME = datetime.timedelta(days=31)  # PERMANENT_SESSION_LIFETIME where the application says nothing
+_FLASK_DEFAULTS: dict[str, Any] = {
+    "SESSION_COOKIE_NAME": "session",
+    "SESSION_COOKIE_SAMESITE": None,
+    "SESSION_COOKIE_SECURE": False,
+    "PERMANENT_SESSION_LIFETIME": datetime.timedelta(days=31),
+}
+_BY_FLASK = {
+    "SESSION_COOKIE_NAME": "cookie",
+    "SESSION_COOKIE_SAMESITE": "samesite",
+    "SESSION_COOKIE_SECURE": "secure",
+    "PERMANENT_SESSION_LIFETIME": "lifetime",
+}
 
 
-class FlaskSession(Session, flask_sessions.SessionMixin):  # type: ignore[misc]  # both are mappings, with one meaning
+class FlaskSession(Session, flask_sessions.SessionMixin):
     """A session with the attributes that Flask and its extensions look at."""
 
     @property
@@ -56,7 +68,7 @@ class SessionInterface(flask_sessions.SessionInterface):
             ConfigurationError: an option is unknown or has an impossible value.
         """
         self._given = self._checked(store, options)
-        self._chosen = store
+        self._store = store
         self._options = options
         self._clock = clock
         self._by_app: dict[int, tuple[SessionSettings, Store]] = {}
@@ -88,8 +100,9 @@ class SessionInterface(flask_sessions.SessionInterface):
     def _of(self, app: "Flask") -> tuple[SessionSettings, Store]:
         found = self._by_app.get(id(app))
         if found is None:
-            options = _with_config(self._given, {*self._options}, app.config)
-            store = self._chosen if self._chosen and not isinstance(self._chosen, str) else connect(options, self._clock)
+            options = _with_config(self._given, self._options, app.config)
+            made = self._store is None or isinstance(self._store, str)
+            store: Any = connect(options, self._clock) if made else self._store
             found = self._by_app[id(app)] = (options, store)
         return found
 
@@ -102,20 +115,12 @@ class SessionInterface(flask_sessions.SessionInterface):
         return session_settings({"user_key": "_user_id", **options, **named}, place="SessionInterface()")
 
 
-def _with_config(settings: SessionSettings, given: set[str], config: Any) -> SessionSettings:
-    """Return the settings with app.config's put in where nothing was given."""
-    from dataclasses import replace
-
-    found: dict[str, Any] = {
-        "cookie": config.get("SESSION_COOKIE_NAME"),
-        "samesite": config.get("SESSION_COOKIE_SAMESITE"),
-        "secure": config.get("SESSION_COOKIE_SECURE") or None,  # Flask's default is False: as the request came
+def _with_config(settings: SessionSettings, given: Collection[str], config: Mapping[str, Any]) -> SessionSettings:
+    """Return the settings, with what an application changed of Flask's defaults where no option was given."""
+    changed = {
+        _BY_FLASK[key]: config[key] for key, default in _FLASK_DEFAULTS.items() if config.get(key, default) != default
     }
-    lifetime = config.get("PERMANENT_SESSION_LIFETIME")
-    if lifetime not in (None, _FLASK_LIFETIME):
-        seconds = lifetime.total_seconds() if isinstance(lifetime, datetime.timedelta) else lifetime
-        found["lifetime"] = int(seconds)
-    changes = {name: value for name, value in found.items() if value and name not in given}
-    if settings == _settings.current().sessions:
-        changes = {name: value for name, value in changes.items() if name == "lifetime"} if not settings.lifetime else {}
-    return replace(settings, **changes)
+    lifetime = changed.get("lifetime")
+    if isinstance(lifetime, datetime.timedelta):
+        changed["lifetime"] = int(lifetime.total_seconds())
+    return replace(settings, **{name: value for name, value in changed.items() if name not in given})

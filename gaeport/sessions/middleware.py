@@ -63,6 +63,12 @@ class SessionMiddleware:
         answer = _Answer(session, start_response, lambda: self._headers(session, https))
         return answer.begin(self._app(environ, answer.start))
 
+    def __getattr__(self, name: str) -> Any:
+        # Tests reach for their framework's own attributes (app.config, app.test_client) through what wraps it.
+        if name == "_app":
+            raise AttributeError(name)
+        return getattr(self._app, name)
+
     def _headers(self, session: Session, https: bool) -> _Headers:
         """Save the session; return the headers that its answer needs."""
         outcome = session.save()

@@ -81,6 +81,11 @@ class Session(MutableMapping[str, Any]):
         """Whether the application looked at the session or changed it."""
         return self._used
 
+    @accessed.setter
+    def accessed(self, value: bool) -> None:
+        # Flask and its extensions say so themselves.
+        self._used = self._used or value
+
     @property
     def is_new(self) -> bool:
         """Whether there was no session to continue."""
