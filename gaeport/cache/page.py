@@ -18,6 +18,7 @@ _VARY = "vary"  # in place of a page's status: the names of the headers by which
 _STATUSES = frozenset({200, 203, 204, 300, 301, 308, 404, 410})  # RFC 9110, 15.1: cacheable by themselves; 206 apart
 _FORBIDDING = frozenset({"private", "no-store", "no-cache"})
 _IN_304 = frozenset({"cache-control", "content-location", "date", "etag", "expires", "vary", "last-modified"})
+_LEVELS = 4  # how often the pages of an address may turn out to differ by one more header, until they expire
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +117,14 @@ class _Pages:
 
     def get(self, names: list[str]) -> Page:
         """Return this request's page; `names` are the headers by which pages differ in any case."""
-        found = self._obtain(names)
-        if self._made is None and found[0] == _VARY:
-            found = self._obtain(found[1])
-        if self._made is not None:
-            return self._made
-        if found[0] == _VARY:  # changed while this request looked
-            return self._run()
-        return Page(found[0], [(name, value) for name, value in found[1]], found[2])
+        for _ in range(_LEVELS):
+            found = self._obtain(names)
+            if self._made is not None:
+                return self._made
+            if found[0] != _VARY:
+                return Page(found[0], [(name, value) for name, value in found[1]], found[2])
+            names = found[1]
+        return self._run()
 
     def _obtain(self, names: list[str]) -> Any:
         def create() -> list[Any]:

@@ -27,6 +27,13 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def kv(server: Server) -> Iterator[KV]:
+    kv = connect(server.url, timeout=3)  # a busy machine is no fault
+    yield kv
+    kv.close()
+
+
+@pytest.fixture
+def impatient(server: Server) -> Iterator[KV]:
     kv = connect(server.url)
     yield kv
     kv.close()
@@ -73,26 +80,33 @@ def test_a_strict_view_raises_instead(server: Server, kv: KV) -> None:
             call()
 
 
-def test_a_stopped_server_costs_one_wait_and_no_more(server: Server, kv: KV) -> None:
-    kv.set("key", b"1")
+def test_a_stopped_server_costs_one_wait_and_no_more(server: Server, impatient: KV) -> None:
+    impatient.set("key", b"1")
     server.pause()
-    assert TIMEOUT * 0.9 < seconds(lambda: kv.get("key")) < TIMEOUT * 4
-    assert seconds(lambda: [kv.get("key") for _ in range(200)]) < TIMEOUT
+    assert TIMEOUT * 0.9 < seconds(lambda: impatient.get("key")) < TIMEOUT * 4
+    assert seconds(lambda: [impatient.get("key") for _ in range(200)]) < TIMEOUT
     server.resume()
 
 
-def test_threads_do_not_pile_up_on_a_stopped_server(server: Server, kv: KV) -> None:
-    kv.set("key", b"1")
+def test_threads_do_not_pile_up_on_a_stopped_server(server: Server, impatient: KV) -> None:
+    impatient.set("key", b"1")
     server.pause()
     start = threading.Barrier(20)
     longest: list[float] = []
 
     def work() -> None:
         start.wait()
-        longest.append(max(seconds(lambda: kv.get("key")) for _ in range(50)))
+        longest.append(max(seconds(lambda: impatient.get("key")) for _ in range(50)))
 
     threads = [threading.Thread(target=work) for _ in range(20)]
-    total = seconds(lambda: ([thread.start() for thread in threads], [thread.join() for thread in threads]))
+
+    def run() -> None:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    total = seconds(run)
     server.resume()
     assert max(longest) < TIMEOUT * 5
     assert total < TIMEOUT * 8

@@ -11,7 +11,7 @@ from tests.servers import Server
 class TestContract(KVContract):
     @pytest.fixture
     def kv(self, memcached_server: Server) -> KV:
-        return connect(memcached_server.url)
+        return connect(memcached_server.url, timeout=10)
 
 
 def test_a_key_has_its_server_whatever_the_order_of_their_names() -> None:

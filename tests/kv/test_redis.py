@@ -11,7 +11,7 @@ from tests.servers import Server
 class TestContract(KVContract):
     @pytest.fixture
     def kv(self, redis_server: Server) -> KV:
-        return connect(redis_server.url)
+        return connect(redis_server.url, timeout=10)
 
 
 def test_a_database_is_named_in_the_url(redis_server: Server) -> None:
