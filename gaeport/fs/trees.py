@@ -15,7 +15,9 @@ native_rmtree: Any = shutil.rmtree
 def rmtree(path: Any, *arguments: Any, **options: Any) -> None:
     """Stand in for `shutil.rmtree`, which still does what is left over, and so tells the errors as it was asked to."""
     place = paths.locate(path, options.get("dir_fd"))
-    quick = getattr(place.volume, "rmtree", None) if isinstance(place, Place) and place.parts else None
+    quick = (
+        getattr(place.volume, "rmtree", None) if isinstance(place, Place) and place.parts and not place.dotted else None
+    )
     if isinstance(place, Place) and quick is not None:
         with suppress(OSError):
             if quick(place.parts):

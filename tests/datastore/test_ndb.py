@@ -25,7 +25,7 @@ class Line(ndb.Model):
     score = ndb.IntegerProperty()
 
 
-class Book(ndb.Model):
+class Tome(ndb.Model):
     title = ndb.StringProperty(required=True)
     pages = ndb.IntegerProperty()
     tags = ndb.StringProperty(repeated=True)
@@ -60,7 +60,7 @@ def context(client: Any) -> Iterator[Any]:
 
 def shelf() -> list[Any]:
     books = [
-        Book(title=f"t{n:02}", pages=n * 10, tags=["even" if n % 2 == 0 else "odd", f"n{n}"], price=n / 4)
+        Tome(title=f"t{n:02}", pages=n * 10, tags=["even" if n % 2 == 0 else "odd", f"n{n}"], price=n / 4)
         for n in range(20)
     ]
     return ndb.put_multi(books)  # type: ignore[no-any-return]
@@ -68,7 +68,7 @@ def shelf() -> list[Any]:
 
 def test_a_model_is_read_as_it_was_written(context: Any) -> None:
     author = Author(id="ann", name="Ann").put()
-    made = Book(
+    made = Tome(
         title="Title",
         pages=7,
         tags=["a", "b"],
@@ -90,28 +90,28 @@ def test_a_model_is_read_as_it_was_written(context: Any) -> None:
 
 def test_queries_filter_order_project_and_count(context: Any) -> None:
     shelf()
-    assert [book.pages for book in Book.query(Book.pages > 170).order(-Book.pages)] == [190, 180]
-    assert Book.query(Book.tags == "odd").count() == 10
-    assert [key.id() for key in Book.query(Book.tags == "n3").fetch(keys_only=True)] == [
-        Book.query(Book.title == "t03").get().key.id()
+    assert [book.pages for book in Tome.query(Tome.pages > 170).order(-Tome.pages)] == [190, 180]
+    assert Tome.query(Tome.tags == "odd").count() == 10
+    assert [key.id() for key in Tome.query(Tome.tags == "n3").fetch(keys_only=True)] == [
+        Tome.query(Tome.title == "t03").get().key.id()
     ]
-    assert [book.price for book in Book.query(projection=[Book.price]).order(Book.price).fetch(2)] == [0, 0.25]
-    assert Book.query(ndb.AND(Book.tags == "even", Book.pages >= 100)).order(Book.pages).get().pages == 100
-    assert {book.pages for book in Book.query(ndb.OR(Book.pages == 10, Book.pages == 30))} == {10, 30}
-    assert {book.pages for book in Book.query(Book.pages.IN([10, 30, 5]))} == {10, 30}
+    assert [book.price for book in Tome.query(projection=[Tome.price]).order(Tome.price).fetch(2)] == [0, 0.25]
+    assert Tome.query(ndb.AND(Tome.tags == "even", Tome.pages >= 100)).order(Tome.pages).get().pages == 100
+    assert {book.pages for book in Tome.query(ndb.OR(Tome.pages == 10, Tome.pages == 30))} == {10, 30}
+    assert {book.pages for book in Tome.query(Tome.pages.IN([10, 30, 5]))} == {10, 30}
 
 
 @pytest.mark.parametrize("client", ["memory", "disk", "firestore_emulator"], indirect=True)
 def test_queries_exclude_values(context: Any) -> None:
     shelf()
-    assert Book.query(Book.pages != 10).count() == 19
+    assert Tome.query(Tome.pages != 10).count() == 19
 
 
 def test_structured_properties_are_queried_by_their_parts(context: Any) -> None:
-    Book(title="a", first=Line(text="x", score=1), lines=[Line(text="l", score=5)]).put()
-    Book(title="b", first=Line(text="y", score=2), lines=[Line(text="m", score=6), Line(text="l", score=7)]).put()
-    assert [book.title for book in Book.query(Book.first.score > 1)] == ["b"]
-    assert sorted(book.title for book in Book.query(Book.lines.text == "l")) == ["a", "b"]
+    Tome(title="a", first=Line(text="x", score=1), lines=[Line(text="l", score=5)]).put()
+    Tome(title="b", first=Line(text="y", score=2), lines=[Line(text="m", score=6), Line(text="l", score=7)]).put()
+    assert [book.title for book in Tome.query(Tome.first.score > 1)] == ["b"]
+    assert sorted(book.title for book in Tome.query(Tome.lines.text == "l")) == ["a", "b"]
 
 
 def test_pages_follow_cursors(context: Any) -> None:
@@ -119,20 +119,20 @@ def test_pages_follow_cursors(context: Any) -> None:
     found: list[int] = []
     cursor, more = None, True
     while more:
-        books, cursor, more = Book.query().order(Book.pages).fetch_page(7, start_cursor=cursor)
+        books, cursor, more = Tome.query().order(Tome.pages).fetch_page(7, start_cursor=cursor)
         found += [book.pages for book in books]
     assert found == [n * 10 for n in range(20)]
 
 
 def test_ancestors_restrict_a_query(context: Any) -> None:
     parent = Author(id="p", name="P").put()
-    children = [Book(parent=parent, title=str(n)).put() for n in range(3)]
-    Book(title="orphan").put()
-    assert Book.query(ancestor=parent).order(Book.key).fetch(keys_only=True) == sorted(children)
+    children = [Tome(parent=parent, title=str(n)).put() for n in range(3)]
+    Tome(title="orphan").put()
+    assert Tome.query(ancestor=parent).order(Tome.key).fetch(keys_only=True) == sorted(children)
 
 
 def test_ids_are_allocated(context: Any) -> None:
-    keys = Book.allocate_ids(5)
+    keys = Tome.allocate_ids(5)
     assert len({key.id() for key in keys}) == 5
 
 

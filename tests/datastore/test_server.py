@@ -25,7 +25,7 @@ from gaeport.errors import ConfigurationError, FailedPrecondition, InvalidArgume
 from tests.datastore.build import entity
 
 
-class Book(ndb.Model):
+class ServedBook(ndb.Model):
     title = ndb.StringProperty()
 
 
@@ -70,27 +70,27 @@ def client(engine: Engine) -> Iterator[Client]:
 def test_google_cloud_datastore_and_ndb_reach_it_by_the_environment(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATASTORE_EMULATOR_HOST", host)
     client = google_datastore.Client(project="shop")
-    kept = google_datastore.Entity(client.key("Book", "emma"))
+    kept = google_datastore.Entity(client.key("ServedBook", "emma"))
     kept["title"] = "Emma"
     with client.transaction():
         client.put(kept)
     assert client.get(kept.key) == kept
-    assert client.get(client.key("Book", "none")) is None
-    query = client.query(kind="Book")
+    assert client.get(client.key("ServedBook", "none")) is None
+    query = client.query(kind="ServedBook")
     [[count]] = list(client.aggregation_query(query).count(alias="n").fetch())
     assert count.value == 1
-    [complete] = client.allocate_ids(client.key("Book"), 1)
+    [complete] = client.allocate_ids(client.key("ServedBook"), 1)
     client.reserve_ids_multi([complete])
     with pytest.raises(exceptions.NotFound):
         client._datastore_api.commit(request=_update_of_nothing())
     with ndb.Client(project="shop").context():
-        assert [book.title for book in Book.query(Book.title == "Emma")] == ["Emma"]
-        assert ndb.gql("SELECT * FROM Book").count() == 1
+        assert [book.title for book in ServedBook.query(ServedBook.title == "Emma")] == ["Emma"]
+        assert ndb.gql("SELECT * FROM ServedBook").count() == 1
 
 
 def _update_of_nothing() -> Any:
     request: dict[str, Any] = {"project_id": "shop", "mode": "NON_TRANSACTIONAL"}
-    request["mutations"] = [{"update": {"key": {"path": [{"kind": "Book", "name": "none"}]}}}]
+    request["mutations"] = [{"update": {"key": {"path": [{"kind": "ServedBook", "name": "none"}]}}}]
     return request
 
 

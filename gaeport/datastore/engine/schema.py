@@ -63,8 +63,10 @@ def prepare(db: sqlite3.Connection) -> None:
 
 
 def _is_ours(db: sqlite3.Connection) -> bool:
+    # The tables first: another process that makes them just now commits them together with the id.
+    has_tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        if has_tables:
             raise ForeignFileError("is an SQLite file that another program made")
         return False
     found = db.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
