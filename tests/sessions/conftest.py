@@ -1,7 +1,7 @@
 """A site with sessions on every store, and the clock that its sessions go by."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ EVERY = [*SERVER_SIDE, ("cookie", "memory")]
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what asks for `place` on every store; tests marked so only on those that keep sessions on the server."""
-    if "place" in metafunc.fixturenames:
+    if "store_name" in metafunc.fixturenames:
         own = metafunc.definition.get_closest_marker("server_side")
         places = SERVER_SIDE if own else EVERY
         metafunc.parametrize(("store_name", "place"), places, ids=["-".join(place) for place in places])
@@ -94,8 +94,7 @@ class Site:
 
     def other_browser(self) -> "Site":
         """Return the same site as another visitor sees it."""
-        site = Site(self.middleware.store, self.options, self.middleware._clock)
-        return site
+        return Site(self.middleware.store, self.options, self.middleware._clock)
 
     @property
     def token(self) -> str | None:
@@ -122,7 +121,7 @@ def site(store: Store, options: SessionSettings, clock: Clock) -> Site:
 
 
 @pytest.fixture
-def local(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Site]]:
+def local(tmp_path: Path, clock: Clock) -> Callable[..., Site]:
     """Makes sites on Datastore in memory: `local(idle=60)`."""
     settings.configure(root=tmp_path, data=":memory:")
 
@@ -130,7 +129,7 @@ def local(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Site]]:
         options = replace(SessionSettings(user_key="user_id"), **changes)
         return Site(connect(options, clock), options, clock)
 
-    yield make
+    return make
 
 
 def put(**values: Any) -> Work:

@@ -319,7 +319,7 @@ def test_the_use_is_noted_at_most_once_in_a_tenth_of_the_idle_time(
     site: Site, store_name: str, options: SessionSettings, clock: Clock
 ) -> None:
     site.do(put(n=1))
-    read, written = BUDGETS[store_name]
+    read, _ = BUDGETS[store_name]
     clock.now += options.idle / 10 - 1
     if store_name != "memcache+datastore":  # whose cached entry is too old by now
         with meter.measure() as counts:
