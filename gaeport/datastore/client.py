@@ -20,6 +20,9 @@ BATCH = 300  # entities; what one RunQuery returns at most in production
 # Reads are safe to repeat. ABORTED: the Datastore emulator answers it even to plain queries.
 _REPEATABLE = (Aborted, Unavailable, DeadlineExceeded, Internal)
 
+# Not the shared generator: seeded by an application, or copied by a fork, it would let all try again in step.
+_jitter = random.SystemRandom()
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -168,7 +171,7 @@ def retried(call: Callable[[], Any], errors: tuple[type[DatastoreError], ...], a
 
 def backoff(attempt: int) -> None:
     """Sleep before the next attempt: a random time up to 20 ms doubled each attempt, 1.6 s at most."""
-    time.sleep(random.uniform(0.001, min(1.6, 0.02 * 2**attempt)))
+    time.sleep(_jitter.uniform(0.001, min(1.6, 0.02 * 2**attempt)))
 
 
 def _in_order(keys: Sequence[Any], found: Sequence[Found]) -> list[Found | None]:

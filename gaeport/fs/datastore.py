@@ -6,7 +6,7 @@ change anew from what is there now.
 
 import errno
 import os
-import random
+import secrets
 import stat
 import threading
 import time
@@ -354,7 +354,7 @@ class DatastoreVolume:
 
     def guard(self, directory: Directory) -> Any:
         """Return the identical update that makes a commit fail when the directory is gone."""
-        number = random.randrange(directory.guards)
+        number = secrets.randbelow(directory.guards)
         return update(constant(guard_key(self.connect(), str(directory.id), number)))
 
     def commit(self, mutations: Callable[[], list[Any]]) -> list[Any] | None:

@@ -5,7 +5,7 @@ once that is gone.
 """
 
 import errno
-import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -297,7 +297,7 @@ class Inode:
         entity = encode(entry_key(client, str(self.parent.id), self.name), entry)
         mutations = [insert(entity)] if self.version is None else [update(entity, self.version)]
         if self.entry is None:
-            number = random.randrange(self.parent.guards)
+            number = secrets.randbelow(self.parent.guards)
             mutations.append(update(constant(guard_key(client, str(self.parent.id), number))))
         mutations += settled.mutations
         needed = entry.sources()
