@@ -68,18 +68,27 @@ def check_key_size(encoded: bytes, key: Any) -> None:
         raise InvalidArgument(f"a key of the kinds {kinds} has {len(encoded)} bytes; the limit is {MAX_KEY}")
 
 
-def check_properties(entity: Any) -> None:
-    """Refuse property names and values that production refuses.
+def check_property_name(prop: str, entity: Any) -> None:
+    """Refuse a property name that is empty, reserved or too long."""
+    if not prop:
+        raise InvalidArgument(f"a property of the entity {describe(entity.key)} has an empty name")
+    if prop[:2] == "__" and _RESERVED.fullmatch(prop):
+        raise InvalidArgument(f"the property name {prop!r} of the entity {describe(entity.key)} is reserved")
+    if len(prop) * 4 > MAX_NAME:
+        what = f"the property name {prop[:40]!r}… of the entity {describe(entity.key)}"
+        _check_length(len(prop.encode()), MAX_NAME, what)
 
-    Raises:
-        InvalidArgument: naming entity, property, size and limit.
-    """
-    properties = entity.properties
-    for prop in properties:  # items() of a map is three times as slow
-        value = properties[prop]
-        if not prop or prop[:2] == "__" or len(prop) * 4 > MAX_NAME:
-            _check_property_name(prop, entity.key)
-        _check_value(prop, value, entity.key, 1, excluded=value.exclude_from_indexes)
+
+def check_bytes(size: int, prop: str, entity: Any, *, excluded: bool) -> None:
+    """Refuse a string or blob of too many bytes for an indexed or an unindexed property."""
+    limit = MAX_PROPERTY if excluded else MAX_INDEXED
+    if size > limit:
+        _refuse_bytes(size, prop, entity.key, excluded=excluded)
+
+
+def check_value(prop: str, value: Any, entity: Any, *, excluded: bool) -> None:
+    """Refuse a value that production refuses: by its size, its nesting, or outside its type's range."""
+    _check_value(prop, value, entity.key, 1, excluded=excluded)
 
 
 def check_entity_size(size: int, key: Any) -> None:
@@ -113,15 +122,6 @@ def _check_length(size: int, limit: int, what: str) -> None:
         raise InvalidArgument(f"{what} has {size:,} bytes; the limit is {limit:,}")
 
 
-def _check_property_name(prop: str, key: Any) -> None:
-    if not prop:
-        raise InvalidArgument(f"a property of the entity {describe(key)} has an empty name")
-    if prop[:2] == "__" and _RESERVED.fullmatch(prop):
-        raise InvalidArgument(f"the property name {prop!r} of the entity {describe(key)} is reserved")
-    if len(prop) * 4 > MAX_NAME:
-        _check_length(len(prop.encode()), MAX_NAME, f"the property name {prop[:40]!r}… of the entity {describe(key)}")
-
-
 def _check_value(prop: str, value: Any, key: Any, depth: int, *, excluded: bool) -> None:
     which = value.WhichOneof("value_type")
     if which in ("integer_value", "boolean_value", "null_value", "double_value"):
@@ -140,12 +140,15 @@ def _check_value(prop: str, value: Any, key: Any, depth: int, *, excluded: bool)
 
 
 def _check_bytes(size: int, prop: str, key: Any, *, excluded: bool) -> None:
-    limit = MAX_PROPERTY if excluded else MAX_INDEXED
-    if size > limit:
-        indexed = "unindexed" if excluded else "indexed"
-        raise InvalidArgument(
-            f"the {indexed} property {prop!r} of the entity {describe(key)} has {size:,} bytes; the limit is {limit:,}"
-        )
+    if size > (MAX_PROPERTY if excluded else MAX_INDEXED):
+        _refuse_bytes(size, prop, key, excluded=excluded)
+
+
+def _refuse_bytes(size: int, prop: str, key: Any, *, excluded: bool) -> None:
+    indexed, limit = ("unindexed", MAX_PROPERTY) if excluded else ("indexed", MAX_INDEXED)
+    raise InvalidArgument(
+        f"the {indexed} property {prop!r} of the entity {describe(key)} has {size:,} bytes; the limit is {limit:,}"
+    )
 
 
 def _check_compound(which: str, prop: str, value: Any, key: Any, depth: int, excluded: bool) -> None:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from gaeport.datastore import wire
+from gaeport.datastore import limits, wire
 from gaeport.datastore.keys import decode_key, encode_key
 from gaeport.errors import InvalidArgument
 
@@ -92,6 +92,32 @@ def set_micros(timestamp: Any, value: int) -> None:
     """Set a Timestamp message to microseconds since 1970."""
     timestamp.seconds, rest = divmod(value, 1_000_000)
     timestamp.nanos = rest * 1000
+
+
+def checked_index_values(entity: Any, project: str, database: str) -> set[tuple[str, bytes]]:
+    """Return as `index_values`, having refused names and values that production refuses: one pass for both.
+
+    Raises:
+        InvalidArgument: naming entity, property, size and limit.
+    """
+    found: set[tuple[str, bytes]] = set()
+    properties = entity.properties
+    for name in properties:
+        value = properties[name]
+        limits.check_property_name(name, entity)
+        which = value.WhichOneof("value_type")
+        excluded = value.exclude_from_indexes
+        if which == "string_value":
+            # Nearly all properties are strings: no further calls for them.
+            raw = value.string_value.encode("utf-8", "surrogatepass")
+            limits.check_bytes(len(raw), name, entity, excluded=excluded)
+            if not excluded:
+                found.add((name, _BYTES + raw))
+            continue
+        limits.check_value(name, value, entity, excluded=excluded)
+        if not excluded:
+            found.update(_entries(name, value, project, database))
+    return found
 
 
 def index_values(entity: Any, project: str, database: str) -> set[tuple[str, bytes]]:

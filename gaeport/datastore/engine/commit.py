@@ -84,17 +84,17 @@ def _prepared(mutation: Any, request: Any) -> Change:
     key = encode_key(entity.key, project, database)
     if not entity.key.partition_id.project_id:
         entity.key.partition_id.project_id = project
-    limits.check_properties(entity)
     if mutation.HasField("property_mask") or mutation.property_transforms:
+        _entries_of(entity, project, database)
         return Change(operation, key, entity, None, mutation, allocated)
     data = entity.SerializeToString(deterministic=True)
-    limits.check_entity_size(len(data), entity.key)
     entries = _entries_of(entity, project, database)
+    limits.check_entity_size(len(data), entity.key)
     return Change(operation, key, entity, data, mutation, allocated, entries)
 
 
 def _entries_of(entity: Any, project: str, database: str) -> set[tuple[str, bytes]]:
-    entries = values.index_values(entity, project, database)
+    entries = values.checked_index_values(entity, project, database)
     limits.check_index_entries(len(entries), entity.key)
     return entries
 
@@ -175,20 +175,21 @@ class Writer:
             last = rows.sequence(self._db)
         self.sequence = max(last + 1, time.time_ns() // 1000)
         self._history = history.History(self._db, self.sequence)
-        results = [self._apply_one(change, states) for change in changes]
+        response = wire.CommitResponse()
+        for change in changes:
+            self._apply_one(change, states, response.mutation_results.add())
         versions = {key: self._write(key, state) for key, state in states.items()}
         if changes:
             self._db.execute("UPDATE meta SET value = ? WHERE name = 'sequence'", (self.sequence,))
             self._history.prune()
-        response = wire.CommitResponse(index_updates=self.index_updates)
+        response.index_updates = self.index_updates
         values.set_micros(response.commit_time, self.sequence)
-        for change, result in zip(changes, results, strict=True):
+        for change, result in zip(changes, response.mutation_results, strict=True):
             version, created = versions[change.key]
             _fill_result(result, change, version, created, exists=states[change.key].data is not None)
-            response.mutation_results.append(result)
         return response
 
-    def _apply_one(self, change: Change, states: dict[bytes, State]) -> Any:
+    def _apply_one(self, change: Change, states: dict[bytes, State], result: Any) -> None:
         state = states.get(change.key)
         if state is None:
             before = self._read[change.key] if change.key in self._read else rows.current(self._db, change.key)
@@ -201,7 +202,6 @@ class Writer:
             raise AlreadyExists(f"the entity {describe(change.entity.key)} exists already")
         if change.operation == "update" and not exists:
             raise NotFound(f"there is no entity {describe(change.entity.key)} to update")
-        result = wire.MutationResult()
         if change.operation == "delete":
             state.entity = state.data = state.entries = None
             state.deleted = True
@@ -210,7 +210,7 @@ class Writer:
         else:
             state.entity, state.data = self._merged(change, state.data, result)
             state.entries = _entries_of(state.entity, self._project, self._database)
-        return result
+            limits.check_entity_size(len(state.data), state.entity.key)
 
     def _another_id(self, change: Change) -> rows.Row | None:
         change.entity.key.path[-1].ClearField("id")
@@ -232,9 +232,7 @@ class Writer:
         entity.key.CopyFrom(change.entity.key)
         for value in apply_transforms(entity, change.mutation.property_transforms, self.sequence):
             result.transform_results.append(value)
-        limits.check_properties(entity)
         data: bytes = entity.SerializeToString(deterministic=True)
-        limits.check_entity_size(len(data), entity.key)
         return entity, data
 
     def _write(self, key: bytes, state: State) -> tuple[int, int]:
