@@ -21,7 +21,7 @@ _TUPLE, _SET, _FROZENSET, _LARGE_INT, _SURROGATES, _PAIRS = 7, 8, 9, 10, 11, 12
 
 _KEYS = frozenset({str, int, bool, float, bytes, type(None)})
 _AS_IT_IS = frozenset({type(None), bool, float, str, bytes})
-_INT_RANGE = range(-(2**63), 2**64)
+_LEAST, _MOST = -(2**63), 2**64 - 1  # of MessagePack's integers
 
 TYPES = (
     "None, bool, int, float, str, bytes, list, tuple, set, frozenset, dict, datetime, date, time, timedelta, UUID, "
@@ -41,7 +41,7 @@ def dumps(value: object, name: str = "value") -> bytes:
     Raises:
         UnsupportedType: naming the offending type and where in the value it is.
     """
-    return _packed(_plain(value, (name,)))
+    return _packed(_checked(value, name))
 
 
 def loads(data: bytes) -> Any:
@@ -57,31 +57,52 @@ def loads(data: bytes) -> Any:
 
 def check(value: object, name: str = "value") -> None:
     """Raise UnsupportedType, naming type and place, if `dumps` would."""
-    _plain(value, (name,))
+    _checked(value, name)
 
 
-def _plain(value: Any, path: tuple[object, ...]) -> Any:
+class _Refusal(Exception):
+    """Something cannot be kept; where it is gets looked up only then."""
+
+    def __init__(self, value: Any, reason: str) -> None:
+        super().__init__()
+        self.value, self.reason = value, reason
+
+
+def _checked(value: Any, name: str) -> Any:
+    try:
+        return _plain(value, 0)
+    except _Refusal as refusal:
+        place = _place(value, refusal.value, name, 0) or f"something in {name}"
+        raise UnsupportedType(f"{place} {refusal.reason}", refusal.value) from None
+
+
+def _plain(value: Any, depth: int) -> Any:
     """Return the value in MessagePack's types and extensions; itself where nothing needs to change."""
     kind = type(value)
     if kind in _AS_IT_IS:
         return value
     if kind is int:
-        return value if value in _INT_RANGE else _ext(_LARGE_INT, str(value).encode())
-    if len(path) > MAX_DEPTH:
-        raise UnsupportedType(f"{_words(path[:3])}… is nested deeper than {MAX_DEPTH}, or contains itself", value)
+        return value if _LEAST <= value <= _MOST else _ext(_LARGE_INT, str(value).encode())
+    if depth >= MAX_DEPTH:
+        raise _Refusal(value, f"is nested deeper than {MAX_DEPTH}, or contains itself")
     if kind is dict:
-        return _mapping(value, path)
+        return _mapping(value, depth)
     if kind is list:
-        return _items(value, path)
-    return _extended(value, kind, path)
+        return _items(value, depth)
+    return _extended(value, kind, depth)
 
 
-def _mapping(value: Mapping[Any, Any], path: tuple[object, ...]) -> Any:
-    if all(type(key) in _KEYS for key in value) and not any(
-        type(key) is int and key not in _INT_RANGE for key in value
-    ):
-        return {key: _plain(item, (*path, key)) for key, item in value.items()}
-    return _pairs([[_plain(key, (*path, key)), _plain(item, (*path, key))] for key, item in value.items()])
+def _mapping(value: Mapping[Any, Any], depth: int) -> Any:
+    plain: dict[Any, Any] = {}
+    for key, item in value.items():
+        if type(key) is not str and (type(key) not in _KEYS or _is_large(key)):
+            return _pairs([[_plain(key, depth + 1), _plain(item, depth + 1)] for key, item in value.items()])
+        plain[key] = item if type(item) in _AS_IT_IS else _plain(item, depth + 1)
+    return plain
+
+
+def _is_large(key: Any) -> bool:
+    return type(key) is int and not _LEAST <= key <= _MOST
 
 
 def _pairs(pairs: list[list[Any]]) -> Any:
@@ -89,17 +110,33 @@ def _pairs(pairs: list[list[Any]]) -> Any:
     return _ext(_PAIRS, _packed(pairs))
 
 
-def _items(value: Iterable[Any], path: tuple[object, ...]) -> list[Any]:
-    return [item if type(item) in _AS_IT_IS else _plain(item, (*path, place)) for place, item in enumerate(value)]
+def _items(value: Iterable[Any], depth: int) -> list[Any]:
+    return [item if type(item) in _AS_IT_IS else _plain(item, depth + 1) for item in value]
 
 
-def _extended(value: Any, kind: type, path: tuple[object, ...]) -> Any:
+def _extended(value: Any, kind: type, depth: int) -> Any:
     for base, make in _MAKERS:
         if isinstance(value, base):
-            return make(value, path)
-    raise UnsupportedType(
-        f"{_words(path)} has the type {kind.__module__}.{kind.__qualname__}, which is not kept; valid: {TYPES}", value
-    )
+            return make(value, depth)
+    raise _Refusal(value, f"has the type {kind.__module__}.{kind.__qualname__}, which is not kept; valid: {TYPES}")
+
+
+def _place(value: Any, wanted: Any, path: str, depth: int) -> str | None:
+    """Return where in a value something is, such as "value['cart'][2]"."""
+    if value is wanted:
+        return path if depth < MAX_DEPTH else f"{path[:60]}…"
+    if depth >= MAX_DEPTH:
+        return None
+    if isinstance(value, Mapping):
+        inner: Iterable[tuple[Any, Any]] = value.items()
+        if any(key is wanted for key in value):
+            return f"a key of {path}"
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        inner = enumerate(value)
+    else:
+        return None
+    found = (_place(item, wanted, f"{path}[{step!r:.80}]", depth + 1) for step, item in inner)
+    return next((place for place in found if place), None)
 
 
 def _ext(code: int, data: bytes) -> Any:
@@ -108,35 +145,35 @@ def _ext(code: int, data: bytes) -> Any:
     return Ext(code, data)
 
 
-def _datetime(value: datetime.datetime, path: tuple[object, ...]) -> Any:
+def _datetime(value: datetime.datetime, depth: int) -> Any:
     zone = getattr(value.tzinfo, "key", None) or ""
     return _ext(_DATETIME, f"{value.isoformat()}|{value.fold or ''}|{zone}".rstrip("|").encode())
 
 
-def _time(value: datetime.time, path: tuple[object, ...]) -> Any:
+def _time(value: datetime.time, depth: int) -> Any:
     zone = getattr(value.tzinfo, "key", None) or ""
     return _ext(_TIME, f"{value.isoformat()}|{value.fold or ''}|{zone}".rstrip("|").encode())
 
 
-def _timedelta(value: datetime.timedelta, path: tuple[object, ...]) -> Any:
+def _timedelta(value: datetime.timedelta, depth: int) -> Any:
     return _ext(_TIMEDELTA, b"%d|%d|%d" % (value.days, value.seconds, value.microseconds))
 
 
 #: In this order: a datetime is a date, too, and a bool an int.
-_MAKERS: tuple[tuple[type, Callable[[Any, tuple[object, ...]], Any]], ...] = (
-    (tuple, lambda value, path: _ext(_TUPLE, _packed(_items(value, path)))),
+_MAKERS: tuple[tuple[type, Callable[[Any, int], Any]], ...] = (
+    (tuple, lambda value, depth: _ext(_TUPLE, _packed(_items(value, depth)))),
     (datetime.datetime, _datetime),
-    (datetime.date, lambda value, path: _ext(_DATE, value.isoformat().encode())),
+    (datetime.date, lambda value, depth: _ext(_DATE, value.isoformat().encode())),
     (datetime.time, _time),
     (datetime.timedelta, _timedelta),
-    (uuid.UUID, lambda value, path: _ext(_UUID, value.bytes)),
-    (decimal.Decimal, lambda value, path: _ext(_DECIMAL, str(value).encode())),
-    (set, lambda value, path: _ext(_SET, _packed(_items(value, path)))),
-    (frozenset, lambda value, path: _ext(_FROZENSET, _packed(_items(value, path)))),
-    (str, lambda value, path: str.__str__(value)),
-    (int, lambda value, path: _plain(int(value), path)),
-    (float, lambda value, path: float(value)),
-    (bytes, lambda value, path: bytes(value)),
+    (uuid.UUID, lambda value, depth: _ext(_UUID, value.bytes)),
+    (decimal.Decimal, lambda value, depth: _ext(_DECIMAL, str(value).encode())),
+    (set, lambda value, depth: _ext(_SET, _packed(_items(value, depth)))),
+    (frozenset, lambda value, depth: _ext(_FROZENSET, _packed(_items(value, depth)))),
+    (str, lambda value, depth: str.__str__(value)),
+    (int, lambda value, depth: _plain(int(value), depth)),
+    (float, lambda value, depth: float(value)),
+    (bytes, lambda value, depth: bytes(value)),
     (list, _items),
     (Mapping, _mapping),
 )
@@ -231,8 +268,3 @@ def _decoder() -> Callable[[bytes], Any]:
     import msgspec
 
     return msgspec.msgpack.Decoder(ext_hook=_load).decode
-
-
-def _words(path: tuple[object, ...]) -> str:
-    name, *rest = path
-    return f"{name}{''.join(f'[{step!r:.80}]' for step in rest)}"

@@ -1,7 +1,10 @@
 """What a cache did, counted in this process."""
 
+import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+_lock = threading.Lock()  # one for all: it is held for less than a microsecond
 
 
 @dataclass(slots=True)
@@ -25,11 +28,10 @@ class Statistics:
     failures: int = 0
     unavailable: int = 0
     seconds: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, **counts: float) -> None:
         """Add to the counts named."""
-        with self._lock:
+        with _lock:
             for name, count in counts.items():
                 setattr(self, name, getattr(self, name) + count)
 
@@ -38,3 +40,11 @@ class Statistics:
         """The share of answers that came from the cache, 0 to 1; 0 where nothing was asked."""
         answers = self.hits + self.stale + self.misses
         return (self.hits + self.stale) / answers if answers else 0.0
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # in the child nobody would release the parent's
+
+
+os.register_at_fork(after_in_child=_after_fork)
