@@ -46,6 +46,8 @@ class AppEngineBackend:
         return self._store(key, value, ttl, pb.MemcacheSetRequest.ADD)
 
     def cas(self, key: str, value: bytes, token: object, ttl: int | None) -> bool:
+        if not isinstance(token, int):
+            return False  # of another store
         return self._store(key, value, ttl, pb.MemcacheSetRequest.CAS, token)
 
     def touch(self, key: str, ttl: int | None) -> bool:

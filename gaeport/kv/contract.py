@@ -181,6 +181,13 @@ class KVContract:
         assert kv.cas(key, b"new", item.token) is False
         assert kv.get(key) == b"old"
 
+    def test_cas_with_what_is_no_token_fails(self, kv: KV) -> None:
+        key = fresh()
+        kv.set(key, b"old")
+        for token in (None, "", b"", b"x", -1.5, object()):
+            assert kv.cas(key, b"new", token) is False
+        assert kv.get(key) == b"old"
+
     def test_of_many_that_cas_at_once_one_wins(self, kv: KV) -> None:
         key = fresh()
         kv.set(key, b"old")

@@ -61,6 +61,8 @@ class MemcachedBackend:
         return self._call(key, lambda client: client.add(key, value, _expiry(ttl), noreply=False)) is True
 
     def cas(self, key: str, value: bytes, token: object, ttl: int | None) -> bool:
+        if not isinstance(token, bytes) or not token.isdigit():
+            return False  # of another store
         return self._call(key, lambda client: client.cas(key, value, token, _expiry(ttl), noreply=False)) is True
 
     def touch(self, key: str, ttl: int | None) -> bool:

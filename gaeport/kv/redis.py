@@ -95,6 +95,8 @@ class RedisBackend:
         return bool(self._call(lambda: self._client.set(key, _marked(value), ex=ttl, nx=True)))
 
     def cas(self, key: str, value: bytes, token: object, ttl: int | None) -> bool:
+        if not isinstance(token, bytes):
+            return False  # of another store
         arguments = [token, _marked(value), -1 if ttl is None else ttl]
         return bool(self._call(lambda: self._cas(keys=[key], args=arguments)))
 
