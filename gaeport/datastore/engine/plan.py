@@ -30,6 +30,11 @@ class Condition:
     equal: set[bytes] = field(default_factory=set)
     excluded: set[bytes] = field(default_factory=set)
 
+    @property
+    def only_equal(self) -> bool:
+        """Whether it asks for nothing but values that must be there."""
+        return bool(self.equal) and not self.low and self.high == AFTER_ALL and not self.excluded
+
     def satisfied(self, found: list[bytes]) -> list[bytes]:
         """Return those of a property's values that satisfy the condition; none means that the entity does not.
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -117,7 +117,7 @@ def changed(db: sqlite3.Connection, key: bytes, since: int) -> bool:
 
 def entries(
     db: sqlite3.Connection, scan: Scan, at: int | None, *, descending: bool = False, after: tuple[bytes, bytes] | None
-) -> Iterator[tuple[bytes, bytes]]:
+) -> Generator[tuple[bytes, bytes], None, None]:
     """Yield (value, key) of a range in order; values of a scan by key are empty.
 
     Args:

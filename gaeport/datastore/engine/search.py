@@ -9,10 +9,10 @@ from itertools import islice, product
 from typing import Any
 
 from gaeport.datastore import values, wire
-from gaeport.datastore.engine import positions, rows
+from gaeport.datastore.engine import merge, positions, rows
 from gaeport.datastore.engine.kept import KeptLists, identity_of
 from gaeport.datastore.engine.names import BY_KIND, Names
-from gaeport.datastore.engine.plan import KEY, Alternative, Condition, Plan, make_plan
+from gaeport.datastore.engine.plan import KEY, Alternative, Condition, Order, Plan, make_plan
 from gaeport.datastore.engine.transactions import Transaction
 from gaeport.datastore.keys import decode_key
 
@@ -184,7 +184,7 @@ class _Run:
 
     def hits(self, start: bytes) -> Generator[Hit, None, None]:
         """Yield all hits after a position, in order."""
-        found = self._streamed(start) if self._streams() else self._sorted(start)
+        found = self._streamed(start) if self._streams() else self._walked(start) or self._sorted(start)
         return _distinct(found, self._plan, start) if self._plan.distinct else found
 
     def _streams(self) -> bool:
@@ -199,38 +199,77 @@ class _Run:
 
     def _streamed(self, start: bytes) -> Generator[Hit, None, None]:
         plan, alternative = self._plan, self._plan.alternatives[0]
-        scan = self._scan(alternative)
-        if scan is None:
+        scans = self._scans(alternative)
+        if not scans:
             return
         after = None
         if start:
             parts = positions.split(start, plan.directions)
-            after = (parts[0] if plan.ordering else scan.low, parts[-1])
+            after = (parts[0] if plan.ordering else scans[0].low, parts[-1])
         down = plan.orders[-1].descending
         reached: tuple[bytes, bytes] | None = None
         try:
-            for value, key in rows.entries(self._db, scan, self._at, descending=down, after=after):
+            for value, key in self._candidates(scans, down=down, after=after):
                 reached = (value, key)
-                for hit in self._test(alternative, key):
-                    # An entity with several values of the ordering property stands at one of them only, unless
-                    # projected.
-                    if not plan.ordering or hit.position == self._place({plan.orders[0].name: value}, key):
-                        yield hit
+                yield from self._at_its_place(alternative, value, key)
             reached = None
         finally:
             if reached is not None:
-                self._narrow(scan, *reached, down=down)
+                self._narrow(scans, *reached, down=down)
 
-    def _narrow(self, scan: rows.Scan, value: bytes, key: bytes, *, down: bool) -> None:
+    def _at_its_place(self, alternative: Alternative, value: bytes, key: bytes) -> Iterator[Hit]:
+        """Yield what `_test` finds. An entity with several values of the ordering property stands at one of them only,
+        unless projected."""
+        ordering = self._plan.ordering
+        for hit in self._test(alternative, key):
+            if not ordering or hit.position == self._place({ordering[0].name: value}, key):
+                yield hit
+
+    def _candidates(
+        self, scans: list[rows.Scan], *, down: bool = False, after: tuple[bytes, bytes] | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (value, key) of what stands in all ranges."""
+        if len(scans) == 1:
+            return rows.entries(self._db, scans[0], self._at, descending=down, after=after)
+        last = after[1] if after else None
+        keys = merge.common_keys(self._db, scans, self._at, descending=down, after=last)
+        return ((scans[0].low, key) for key in keys)
+
+    def _walked(self, start: bytes) -> Generator[Hit, None, None] | None:
+        """Yield the hits along the index of the one order, where equality filters leave too many to be sorted; None
+        where sorting is better, or needed."""
+        plan = self._plan
+        orders, alternatives = plan.orders, plan.alternatives
+        if self._transaction is not None or self._at is not None or len(alternatives) != 1 or len(orders) != 2:
+            return None
+        name, down = orders[0].name, orders[0].descending
+        if orders[1] != Order(KEY, down) or plan.kind is None:
+            return None
+        condition = alternatives[0].properties.get(name, Condition())
+        number = self._names.find(self._db, plan.partition, plan.kind, name)
+        others = self._scans(alternatives[0])
+        if condition.equal or number is None or not others or any(merge.is_small(self._db, scan) for scan in others):
+            return None
+        keys = alternatives[0].key
+        scan = rows.Scan(number, condition.low, condition.high, keys.low, keys.high)
+        after = None
+        if start:
+            value, key = positions.split(start, plan.directions)
+            after = (value, key)
+        found = merge.entries_also_in(self._db, scan, others, descending=down, after=after)
+        return (hit for value, key in found for hit in self._at_its_place(alternatives[0], value, key))
+
+    def _narrow(self, noted: list[rows.Scan], value: bytes, key: bytes, *, down: bool) -> None:
         """Note that a scan ended early: what lies beyond was not read, so its changes are no conflict."""
         if self._transaction is None:
             return
-        if self._plan.ordering:
-            read = replace(scan, low=value) if down else replace(scan, high=value + b"\x00")
-        else:
-            read = replace(scan, key_low=key) if down else replace(scan, key_high=key + b"\x00")
         scans = self._transaction.scans
-        scans[scans.index(scan)] = read
+        for scan in noted:
+            if self._plan.ordering:
+                read = replace(scan, low=value) if down else replace(scan, high=value + b"\x00")
+            else:
+                read = replace(scan, key_low=key) if down else replace(scan, key_high=key + b"\x00")
+            scans[scans.index(scan)] = read
 
     def _sorted(self, start: bytes) -> Generator[Hit, None, None]:
         settled = self._at is None or self._at <= rows.sequence(self._db)
@@ -251,11 +290,11 @@ class _Run:
     def _sort(self) -> list[Hit]:
         best: dict[tuple[bytes, bytes], Hit] = {}
         for alternative in self._plan.alternatives:
-            scan = self._scan(alternative)
-            if scan is None:
+            scans = self._scans(alternative)
+            if not scans:
                 continue
             seen: set[bytes] = set()
-            for _, key in rows.entries(self._db, scan, self._at, after=None):
+            for _, key in self._candidates(scans):
                 if key in seen:
                     continue
                 seen.add(key)
@@ -267,27 +306,31 @@ class _Run:
                         best[identity] = hit
         return sorted(best.values(), key=lambda hit: hit.position)
 
-    def _scan(self, alternative: Alternative) -> rows.Scan | None:
-        """Choose the range to scan: of an equality, of the order, or of the kind; None when it must be empty."""
+    def _scans(self, alternative: Alternative) -> list[rows.Scan]:
+        """Choose the ranges whose common keys are tested: of each equality, or else of the order, or of the kind; none
+        when one of them must be empty."""
         plan, keys = self._plan, alternative.key
         if plan.kind is None:
-            return self._noted(rows.Scan(None, b"", b"", keys.low, keys.high))
-        name, low, high = BY_KIND, b"", b"\x00"
-        equal = [(prop, condition) for prop, condition in alternative.properties.items() if condition.equal]
-        if equal:
-            name, condition = equal[0]
-            low = min(condition.equal)
-            high = low + b"\x00"
-        elif plan.orders[0].name != KEY:
-            name = plan.orders[0].name
-            condition = alternative.properties.get(name, Condition())
-            low, high = condition.low, condition.high
-        number = self._names.find(self._db, plan.partition, plan.kind, name)
-        if number is None:
-            # Nothing was ever stored there. A transaction watches the kind instead.
-            self._watch_unknown(keys)
-            return None
-        return self._noted(rows.Scan(number, low, high, keys.low, keys.high))
+            return [self._noted(rows.Scan(None, b"", b"", keys.low, keys.high))]
+        ranges = [
+            (prop, value, value + b"\x00")
+            for prop, condition in alternative.properties.items()
+            for value in sorted(condition.equal)
+        ]
+        if not ranges and plan.orders[0].name != KEY:
+            condition = alternative.properties.get(plan.orders[0].name, Condition())
+            ranges = [(plan.orders[0].name, condition.low, condition.high)]
+        elif not ranges:
+            ranges = [(BY_KIND, b"", b"\x00")]
+        scans = []
+        for name, low, high in ranges:
+            number = self._names.find(self._db, plan.partition, plan.kind, name)
+            if number is None:
+                # Nothing was ever stored there. A transaction watches the kind instead.
+                self._watch_unknown(keys)
+                return []
+            scans.append(rows.Scan(number, low, high, keys.low, keys.high))
+        return [self._noted(scan) for scan in scans]
 
     def _watch_unknown(self, keys: Condition) -> None:
         assert self._plan.kind is not None
@@ -309,7 +352,8 @@ class _Run:
         plan = self._plan
         if key in alternative.key.excluded or not alternative.key.low <= key < alternative.key.high:
             return []
-        if not plan.ordering and not alternative.properties:
+        if not plan.ordering and all(condition.only_equal for condition in alternative.properties.values()):
+            # The index entries that led here say all; a query that counts reads no entity.
             return [Hit(self._place({}, key), key)]
         row = self._read(key)
         assert row is not None, "an index entry without its entity"
