@@ -122,14 +122,15 @@ def _exchange(mapping: dict[int, Any]) -> None:
 
 def _exchange_names(module: str, namespace: dict[str, Any], mapping: dict[int, Any]) -> None:
     # A few tens of thousands of names pass here while an application starts: the tests are ordered by what they cost.
+    # type(), not __class__ nor isinstance: a lazy object (Django's settings) would be evaluated by those.
     found = []
     for key, value in list(namespace.items()):
         if id(value) in mapping:
             found.append((key, value))
-        elif value.__class__ is FunctionType:
+        elif type(value) is FunctionType:
             if value.__defaults__ is not None or value.__kwdefaults__ is not None:
                 _exchange_defaults(value, mapping)
-        elif isinstance(value, type) and value.__module__ == module:
+        elif issubclass(type(value), type) and value.__module__ == module:
             _exchange_members(value, mapping)
     for key, value in found:
         if (module, key) not in _KEPT:
@@ -139,7 +140,7 @@ def _exchange_names(module: str, namespace: dict[str, Any], mapping: dict[int, A
 def _exchange_members(owner: type, mapping: dict[int, Any]) -> None:
     found = []
     for key, value in owner.__dict__.items():
-        kind = value.__class__
+        kind = type(value)
         if kind is FunctionType:
             if value.__defaults__ is not None or value.__kwdefaults__ is not None:
                 _exchange_defaults(value, mapping)

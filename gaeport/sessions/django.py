@@ -174,7 +174,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django comes without t
         return Change(time.time(), put, frozenset(record.values) - set(encoded), about)
 
     def _idle(self) -> int:
-        return max(1, int(self.get_expiry_age()))
+        return max(0, int(self.get_expiry_age()))
 
     def _user(self, encoded: dict[str, bytes]) -> str | None:
         return str(codec.loads(encoded[_USER])) if _USER in encoded else None

@@ -149,9 +149,9 @@ class _Late:
 
     def _iterate(self, body: Iterable[bytes]) -> Iterator[bytes]:
         for piece in body:
-            if piece:
+            if piece:  # an empty one would go out before the headers
                 self._answer.send()
-            yield piece
+                yield piece
         self._answer.end()
 
     def close(self) -> None:
