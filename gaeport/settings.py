@@ -82,6 +82,17 @@ class SessionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """The `[cache]` table of gaeport.toml.
+
+    Attributes:
+        url: the key-value store of `gaeport.cache.Cache()`, as `gaeport.kv.connect` takes it.
+    """
+
+    url: str = "memory://"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of one application.
 
@@ -101,6 +112,7 @@ class Settings:
         production: reach production from outside App Engine (`gaeport --project`), unless an emulator is configured.
         mounts: the mounted directories.
         sessions: the `[sessions]` table; None where there is none, and `wrap` then adds no sessions.
+        cache: the `[cache]` table.
     """
 
     root: Path
@@ -117,6 +129,7 @@ class Settings:
     production: bool = False
     mounts: tuple[MountSettings, ...] = field(default=())
     sessions: SessionSettings | None = None
+    cache: CacheSettings = CacheSettings()
 
     @property
     def environment(self) -> Environment:
@@ -138,6 +151,12 @@ class Settings:
         return self.data == MEMORY
 
     @property
+    def uses_bundled_apis(self) -> bool:
+        """Whether a setting names App Engine's bundled memcache, which needs a request's context around each call."""
+        urls = (self.cache.url, self.sessions.url if self.sessions is not None else None)
+        return any(url is not None and url.startswith("appengine:") for url in urls)
+
+    @property
     def data_path(self) -> Path:
         """The embedded data folder. Raises ConfigurationError when data is ":memory:"."""
         if self.in_memory:
@@ -145,7 +164,7 @@ class Settings:
         return self.root / self.data
 
 
-_NOT_IN_FILE = {"root", "source", "mounts", "latency_ms", "production", "sessions"}
+_NOT_IN_FILE = {"root", "source", "mounts", "latency_ms", "production", "sessions", "cache"}
 _EXPECTED: dict[str, tuple[type, str]] = {
     "app": (str, 'a string "module:callable"'),
     "project": (str, "a string"),
@@ -301,14 +320,15 @@ def parse(table: Mapping[str, Any], *, root: Path, place: str) -> Settings:
     """
     values = dict(table)
     mounts = values.pop("mount", [])
-    sessions = values.pop("sessions", None)
+    sessions, cache = values.pop("sessions", None), values.pop("cache", {})
     if not isinstance(mounts, list) or not all(isinstance(item, Mapping) for item in mounts):
         raise ConfigurationError(f"{place}: mount must be written as [[mount]] tables")
     valid = [f.name for f in fields(Settings) if f.name not in _NOT_IN_FILE]
-    _check(values, [*valid, "mount", "sessions"], place, "")
+    _check(values, [*valid, "cache", "mount", "sessions"], place, "")
     parsed = tuple(_mount(item, f"[[mount]] number {i}", place) for i, item in enumerate(mounts, 1))
     found = None if sessions is None else session_settings(sessions, place=place)
-    settings = Settings(root=root, mounts=parsed, sessions=found, **_defaults_from_environment(root, values))
+    others = _defaults_from_environment(root, values)
+    settings = Settings(root=root, mounts=parsed, sessions=found, cache=_cache(cache, place), **others)
     _check_values(settings, place)
     return settings
 
@@ -369,6 +389,13 @@ def session_settings(table: object, *, place: str = "sessions") -> SessionSettin
     if problem:
         raise ConfigurationError(f"{place}: [sessions]: {problem}")
     return settings
+
+
+def _cache(table: object, place: str) -> CacheSettings:
+    if not isinstance(table, Mapping):
+        raise ConfigurationError(f"{place}: cache must be written as a [cache] table")
+    _check(table, [f.name for f in fields(CacheSettings)], place, "[cache]")
+    return CacheSettings(**table)
 
 
 def _listed_keys(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from gaeport import fs
 from gaeport import settings as _settings
+from gaeport.errors import MissingExtraError
 from gaeport.loader import WSGIApplication, check, load
 from gaeport.settings import Settings
 
@@ -54,7 +55,25 @@ def wrap(app: WSGIApplication | str, settings: Settings | None = None) -> "Appli
     fs.mount_all(config)
     if isinstance(app, str):
         app = load(app, config.root)
-    return app if isinstance(app, Application) else Application(_with_sessions(app, config))
+    if isinstance(app, Application):
+        return app
+    app = _with_sessions(app, config)
+    return Application(_with_bundled_apis(app) if config.uses_bundled_apis else app)
+
+
+def _with_bundled_apis(app: WSGIApplication) -> WSGIApplication:
+    """Return the application with what App Engine's bundled memcache needs around each request.
+
+    Source: "Access bundled services for Python 3", App Engine documentation.
+    """
+    try:
+        from google.appengine.api import wrap_wsgi_app
+    except ImportError as error:
+        raise MissingExtraError(
+            "appengine:// needs appengine-python-standard: pip install 'gaeport[appengine]'"
+        ) from error
+    wrapped: WSGIApplication = wrap_wsgi_app(app)
+    return wrapped
 
 
 def _with_sessions(app: WSGIApplication, config: Settings) -> WSGIApplication:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gaeport import settings
+from gaeport.cache import Cache
 from gaeport.errors import ConfigurationError
 
 
@@ -85,6 +86,9 @@ def test_everything_that_can_be_set_is_read(tmp_path: Path) -> None:
         ('[[mount]]\npath = "u"\noverlay = 1', ["overlay = 1", "true or false"]),
         ('[[mount]]\npath = "u"\n[[mount]]\npath = "u/"', ["two [[mount]]s", "'u'"]),
         ('mount = "uploads"', ["[[mount]] tables"]),
+        ('cache = "redis"', ["[cache] table"]),
+        ('[cache]\nuri = "redis://x"', ["[cache]", "unknown key 'uri'", "url"]),
+        ("[cache]\nurl = 1", ["[cache]", "url = 1", "a string"]),
         ("app = ", ["gaeport.toml", "is not TOML"]),
     ],
 )
@@ -133,6 +137,21 @@ def test_configure_replaces_the_file(tmp_path: Path) -> None:
     assert (found.in_memory, found.mounts[0].path, found.latency_ms) == (True, "uploads", 2.0)
     with pytest.raises(ConfigurationError, match=r"configure\(\): unknown key 'dat'"):
         settings.configure(root=tmp_path, dat=":memory:")
+
+
+def test_the_cache_is_the_one_that_the_file_names(tmp_path: Path) -> None:
+    found = settings.load(written(tmp_path, '[cache]\nurl = "appengine://"'))
+    assert found.cache.url == "appengine://"
+    assert found.uses_bundled_apis
+    assert settings.load(written(tmp_path, "")).cache.url == "memory://"
+
+
+def test_a_cache_without_a_url_takes_it_from_the_settings(tmp_path: Path) -> None:
+    settings.configure(root=tmp_path, cache={"url": "tape://"})
+    with pytest.raises(ConfigurationError, match="tape"):
+        Cache()
+    settings.configure(root=tmp_path)
+    assert Cache()("key", lambda: 3, 60) == 3
 
 
 def test_settings_cannot_be_changed_in_place(tmp_path: Path) -> None:

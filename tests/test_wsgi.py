@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from webtest import TestApp
 
 import gaeport
 from gaeport import fs, settings, wsgi
-from gaeport.errors import ApplicationError
+from gaeport.errors import ApplicationError, MissingExtraError
 
 Start = Callable[..., Any]
 
@@ -269,3 +270,29 @@ def test_mains_application_is_the_one_that_gaeport_toml_beside_it_names(
     monkeypatch.delitem(sys.modules, "shop_of_main")
     assert TestApp(main.app).get("/").text == "shop"
     assert settings.current().root == folder
+
+
+def test_the_bundled_memcache_gets_each_request_in_its_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrap_wsgi_app(app: Any) -> Any:
+        return lambda environ, start_response: [b"in context: ", *app(environ, start_response)]
+
+    api = ModuleType("google.appengine.api")
+    api.wrap_wsgi_app = wrap_wsgi_app  # type: ignore[attr-defined]  # a stand-in for the package, which has it
+    for name, module in (("google.appengine", ModuleType("google.appengine")), ("google.appengine.api", api)):
+        monkeypatch.setitem(sys.modules, name, module)
+    found = settings.configure(root=tmp_path, data=":memory:", cache={"url": "appengine://"})
+    assert TestApp(gaeport.wrap(hello, found)).get("/").text == "in context: hello"
+
+
+def test_the_bundled_memcache_without_its_package_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "google.appengine.api", None)
+    found = settings.configure(root=tmp_path, data=":memory:", cache={"url": "appengine://"})
+    with pytest.raises(MissingExtraError, match=r"gaeport\[appengine\]"):
+        gaeport.wrap(hello, found)
+
+
+def hello(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]

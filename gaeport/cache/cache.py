@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, ParamSpec, TypeVar
 
-from gaeport import codec
+from gaeport import codec, settings
 from gaeport.cache import serializers
 from gaeport.cache.clearing import Clearings
 from gaeport.cache.creation import Creator, Limits
@@ -33,7 +33,7 @@ class Cache:
 
     def __init__(
         self,
-        url: str | KV,
+        url: str | KV | None = None,
         *,
         namespace: str = "cache",
         serializer: str = "codec",
@@ -45,7 +45,8 @@ class Cache:
         """Connect to the store when first used.
 
         Args:
-            url: as `gaeport.kv.connect` takes it, or a store.
+            url: as `gaeport.kv.connect` takes it, or a store; None: the url under [cache] in gaeport.toml, by default
+                "memory://".
             namespace: keeps these keys apart from others in the store.
             serializer: "codec" (gaeport.codec: refuses what it cannot bring back) or "pickle" (takes all; whoever can
                 write to the store can run code in the application).
@@ -58,7 +59,7 @@ class Cache:
             ConfigurationError: the URL or the serializer is unknown.
             MissingExtraError: the store's client library is not installed.
         """
-        kv = url if isinstance(url, KV) else connect(url)
+        kv = url if isinstance(url, KV) else connect(url or settings.current().cache.url)
         self.statistics = Statistics()
         self._stale = stale
         self._store = Store(kv.namespace(namespace))
