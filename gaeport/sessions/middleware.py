@@ -57,10 +57,13 @@ class SessionMiddleware:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
-        https = cookies.is_https(environ, self.options, self._production)
-        token = cookies.read(environ, cookies.name_of(self.options, https))
-        session = environ[ENVIRON_KEY] = Session(self.store, self.options, token, self._clock)
-        answer = _Answer(session, start_response, lambda: self._headers(session, https))
+
+        def find() -> str | None:
+            https = cookies.is_https(environ, self.options, self._production)
+            return cookies.read(environ, cookies.name_of(self.options, https))
+
+        session = environ[ENVIRON_KEY] = Session(self.store, self.options, find, self._clock)
+        answer = _Answer(session, start_response, lambda: self._headers(session, environ))
         return answer.begin(self._app(environ, answer.start))
 
     def __getattr__(self, name: str) -> Any:
@@ -69,11 +72,14 @@ class SessionMiddleware:
             raise AttributeError(name)
         return getattr(self._app, name)
 
-    def _headers(self, session: Session, https: bool) -> _Headers:
+    def _headers(self, session: Session, environ: dict[str, Any]) -> _Headers:
         """Save the session; return the headers that its answer needs."""
+        if not session.accessed:
+            return []
         outcome = session.save()
-        headers = [("Vary", "Cookie")] if session.accessed else []
+        headers = [("Vary", "Cookie")]
         if outcome is not None:
+            https = cookies.is_https(environ, self.options, self._production)
             text = cookies.header(self.options, outcome, https, self._clock(), largest(session.encoded))
             headers.append(("Set-Cookie", text))
         return headers
@@ -161,6 +167,8 @@ class _Late:
 
 def _merged(headers: _Headers, added: _Headers) -> _Headers:
     """Return headers with others added; Vary is one list."""
+    if not added:
+        return headers
     merged = list(headers)
     for name, value in added:
         if name == "Vary":

@@ -1,8 +1,9 @@
 """What is stored of a session, and what a request changes of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from gaeport import codec
@@ -76,15 +77,30 @@ class Change:
 
     def applied_to(self, record: Record) -> Record:
         """Return the record with this change, key by key."""
-        values = {key: value for key, value in record.values.items() if key not in self.removed}
-        values.update(self.put)
-        return replace(record, values=values, touched=max(record.touched, self.touched), **self.about)
+        values = {**record.values, **self.put}
+        for key in self.removed:
+            values.pop(key, None)
+        touched = max(record.touched, self.touched)
+        # Not dataclasses.replace, which costs five times as much: this is done at every write.
+        changed = Record(record.created, touched, record.idle, record.lifetime, record.permanent, record.user, values)
+        return replace(changed, **self.about) if self.about else changed
 
 
 def encode(record: Record) -> bytes:
     """Return a record as bytes, for stores that keep it whole."""
     about = [record.created, record.touched, record.idle, record.lifetime, record.permanent, record.user]
-    return codec.dumps([FORMAT, *about, dict(record.values)], "session")
+    fields = [FORMAT, *about, dict(record.values)]
+    try:
+        return _encoder()(fields)  # all of MessagePack's own types, so that codec's look at each item can be spared
+    except UnicodeEncodeError:
+        return codec.dumps(fields, "session")  # half a surrogate pair in a key
+
+
+@cache
+def _encoder() -> Callable[[object], bytes]:
+    import msgspec
+
+    return msgspec.msgpack.Encoder().encode
 
 
 def decode(data: bytes) -> Record:

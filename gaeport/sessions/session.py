@@ -27,7 +27,6 @@ _IMMUTABLE = frozenset(
     }
 )  # fmt: skip
 _log = logging.getLogger("gaeport.sessions")
-_MISSING = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +51,24 @@ class Session(MutableMapping[str, Any]):
     """
 
     def __init__(
-        self, store: Store, options: SessionSettings, token: str | None, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        options: SessionSettings,
+        token: str | Callable[[], str | None] | None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Prepare; nothing is read before the first use.
 
         Args:
             store: what keeps it.
             options: times and names.
-            token: the cookie's value, or None.
+            token: the cookie's value, or None; or what finds it, to be called when the session is first used.
             clock: seconds since 1970.
         """
         self._store = store
         self._options = options
-        self._token = token
+        self._find = token
+        self._token: str | None = None
         self._clock = clock
         self._loaded = False
         self._stored: Stored | None = None  # as read or last saved
@@ -159,9 +163,10 @@ class Session(MutableMapping[str, Any]):
 
     def invalidate(self) -> None:
         """End the session. What is set afterwards begins a new one, under a new id."""
-        if not self._loaded and self._token is not None:
-            # Without reading it: its end needs no content.
-            self._ended = Stored(self._token, Record(0, 0, 0))
+        if not self._loaded:
+            self._token = self._find() if callable(self._find) else self._find
+            if self._token:  # without reading it: its end needs no content
+                self._ended = Stored(self._token, Record(0, 0, 0))
         self._loaded = self._used = True
         self._ended = self._ended or self._stored
         self._stored, self._renew = None, False
@@ -287,6 +292,7 @@ class Session(MutableMapping[str, Any]):
         self._used = True
         if self._loaded:
             return
+        self._token = self._find() if callable(self._find) else self._find
         found = self._store.load(self._token) if self._token else None
         self._loaded = True
         if found is None or found.record.expired(self._clock()):
@@ -298,20 +304,21 @@ class Session(MutableMapping[str, Any]):
     def _change(self) -> Change:
         base = self._stored.record.values if self._stored else {}
         put = {}
-        for key in self._encoded:
+        for key in self._live:  # what was neither read nor set is as it was
             data = self._current(key, base.get(key))
             if data != base.get(key):
                 put[key] = data
-        removed = frozenset(key for key in base if key not in self._encoded)
-        present = self._stored.record if self._stored else self._blank()
+        removed = frozenset(base.keys() - self._encoded.keys())
         about = {**self._derived_user(), **self._about}
-        about = {name: value for name, value in about.items() if getattr(present, name) != value}
+        if about:
+            present = self._stored.record if self._stored else self._blank()
+            about = {name: value for name, value in about.items() if getattr(present, name) != value}
         return Change(self._clock(), put, removed, about)
 
     def _current(self, key: str, base: bytes | None) -> bytes:
         """Return a key's encoded value, changes in place included."""
-        value = self._live.get(key, _MISSING)
-        if value is _MISSING or type(value) in _IMMUTABLE:
+        value = self._live[key]
+        if type(value) in _IMMUTABLE:
             return self._encoded[key]
         data = codec.dumps(value, f"session[{key!r}]")
         if base is not None and data != base and data == codec.dumps(codec.loads(base)):
@@ -365,7 +372,7 @@ def _checked_seconds(name: str, seconds: float | datetime.timedelta, least: int)
 
 
 def _check_size(content: dict[str, bytes]) -> None:
-    size = sum(len(key) + len(data) for key, data in content.items())
+    size = sum(map(len, content)) + sum(map(len, content.values()))
     if size > MAX_SIZE:
         raise SessionTooLarge("the session", size, MAX_SIZE, largest(content))
 

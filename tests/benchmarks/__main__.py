@@ -13,7 +13,7 @@ from gaeport.errors import ConfigurationError, EmulatorError
 from tests.benchmarks.options import ROOT, Options, forget_variables
 from tests.benchmarks.report import Section, as_markdown, as_text, machine
 
-SECTIONS = ("imports", "outside", "calls", "ratios", "engine", "startup", "copies")
+SECTIONS = ("imports", "outside", "calls", "ratios", "engine", "sessions", "startup", "copies")
 
 
 def main() -> int:

@@ -232,7 +232,7 @@ def test_a_late_write_does_not_undo_a_logout(site: Site, store: Store, options: 
     site.do(lambda session: session.invalidate())
     assert late.save() is None
     assert late.save() is None
-    assert dict(Session(store, options, late._token, clock)) == {}
+    assert dict(Session(store, options, site.token, clock)) == {}
 
 
 @server_side
