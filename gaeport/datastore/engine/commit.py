@@ -102,7 +102,7 @@ def _entries_of(entity: Any, project: str, database: str) -> set[tuple[str, byte
 def complete_id(key: Any) -> bool:
     """Give a key whose last element has neither id nor name a random id; return whether it needed one.
 
-    Random, as production's are: a fresh one meets an existing or reserved one once in 4.5e15 times.
+    Random, as production's are; whoever calls makes sure that it is free.
     """
     if not key.path:
         return False
@@ -173,6 +173,7 @@ class Writer:
             self._read = {changes[0].key: first}
         else:
             last = rows.sequence(self._db)
+        self._last = last
         self.sequence = max(last + 1, time.time_ns() // 1000)
         self._history = history.History(self._db, self.sequence)
         response = wire.CommitResponse()
@@ -193,10 +194,12 @@ class Writer:
         state = states.get(change.key)
         if state is None:
             before = self._read[change.key] if change.key in self._read else rows.current(self._db, change.key)
-            while change.allocated and before is not None:
-                before = self._another_id(change)
+            while change.allocated and rows.is_taken(self._db, change.key):
+                self._choose_another_id(change)
+                before = None
             state = states[change.key] = State(before, before.data if before else None)
-        _check_base(change, state.before)
+        if change.mutation.conflict_resolution_strategy == wire.FAIL:
+            self._check_base(change, state.before)
         exists = state.data is not None
         if change.operation == "insert" and exists:
             raise AlreadyExists(f"the entity {describe(change.entity.key)} exists already")
@@ -212,13 +215,35 @@ class Writer:
             state.entries = _entries_of(state.entity, self._project, self._database)
             limits.check_entity_size(len(state.data), state.entity.key)
 
-    def _another_id(self, change: Change) -> rows.Row | None:
+    def _choose_another_id(self, change: Change) -> None:
         change.entity.key.path[-1].ClearField("id")
         complete_id(change.entity.key)
         change.key = encode_key(change.entity.key, self._project, self._database)
         if change.data is not None:
             change.data = change.entity.SerializeToString(deterministic=True)
-        return rows.current(self._db, change.key)
+
+    def _check_base(self, change: Change, before: rows.Row | None) -> None:
+        """Hold a mutation against the version or update time that it demands.
+
+        Without FAIL the last write wins, as on the Firestore emulator. A missing entity is at version 0, and at any
+        version from its deletion on, so that what a Lookup says of it (the version of its snapshot) may be demanded;
+        versions from before the deletion never come back.
+        """
+        mutation = change.mutation
+        condition = mutation.WhichOneof("conflict_detection_strategy")
+        wanted = mutation.base_version if condition == "base_version" else values.micros(mutation.update_time)
+        stored = before.version if before else 0
+        if stored == wanted:
+            return
+        if condition == "base_version":
+            if before is not None and wanted > stored:
+                raise InvalidArgument(f"the base version {wanted} is greater than the stored version ({stored})")
+            if before is None and rows.last_deletion(self._db, change.key) <= wanted <= self._last:
+                return
+        key = mutation.delete if change.operation == "delete" else change.entity.key
+        raise FailedPrecondition(
+            f"the stored version ({stored}) of {describe(key)} does not match the required base version ({wanted})"
+        )
 
     def _merged(self, change: Change, stored: bytes | None, result: Any) -> tuple[Any, bytes]:
         """Return the entity and its data after a mutation with a property mask or transforms."""
@@ -284,20 +309,6 @@ class Writer:
         self.index_updates += len(added) + len(removed)
 
 
-def _check_base(change: Change, before: rows.Row | None) -> None:
-    mutation = change.mutation
-    condition = mutation.WhichOneof("conflict_detection_strategy")
-    if condition is None or mutation.conflict_resolution_strategy != wire.FAIL:
-        return  # as the Firestore emulator does: without FAIL the last write wins
-    stored = before.version if before else 0
-    wanted = mutation.base_version if condition == "base_version" else values.micros(mutation.update_time)
-    if stored != wanted:
-        key = mutation.delete if change.operation == "delete" else change.entity.key
-        raise FailedPrecondition(
-            f"the stored version ({stored}) of {describe(key)} does not match the required base version ({wanted})"
-        )
-
-
 def _overlay(entity: Any, wanted: Any, paths: Any) -> None:
     """Take the properties that a mask names from `wanted`; those it lacks there are removed."""
     for path in paths:
@@ -316,28 +327,37 @@ def _fill_result(result: Any, change: Change, version: int, created: int, *, exi
         values.set_micros(result.update_time, version)
 
 
-def allocate(request: Any) -> Any:
-    """Answer AllocateIds: complete each key.
+def allocate(db: sqlite3.Connection, request: Any) -> Any:
+    """Answer AllocateIds: complete each key with an id that no entity has and nobody reserved.
 
     Raises:
         InvalidArgument: a key is complete already, or impossible.
     """
     response = wire.AllocateIdsResponse()
-    for key in request.keys:
+    for incomplete in request.keys:
+        key = response.keys.add()
+        key.CopyFrom(incomplete)  # a busy file makes this run again
         encode_parent(key, request.project_id, request.database_id)
         if not complete_id(key):
             raise InvalidArgument(f"the key {describe(key)} is complete already")
+        while rows.is_taken(db, encode_key(key, request.project_id, request.database_id)):
+            key.path[-1].ClearField("id")
+            complete_id(key)
         key.partition_id.project_id = request.project_id
-        response.keys.append(key)
     return response
 
 
-def reserve(request: Any) -> Any:
-    """Answer ReserveIds. Ids are random out of 4.5e15, so a reserved one is never given anyway.
+def reserved(request: Any) -> list[tuple[bytes]]:
+    """Return the keys of a ReserveIds request that hold an id which could be allocated.
 
     Raises:
         InvalidArgument: a key is incomplete or impossible.
     """
-    for key in request.keys:
-        encode_key(key, request.project_id, request.database_id)
+    keys = [(encode_key(key, request.project_id, request.database_id), key.path[-1].id) for key in request.keys]
+    return [(encoded,) for encoded, number in keys if 0 < number < _MAX_ID]
+
+
+def reserve(db: sqlite3.Connection, keys: list[tuple[bytes]]) -> Any:
+    """Answer ReserveIds: none of these keys will be allocated."""
+    db.executemany("INSERT OR IGNORE INTO reserved (key) VALUES (?)", keys)
     return wire.ReserveIdsResponse()

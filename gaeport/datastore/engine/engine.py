@@ -26,12 +26,15 @@ class Engine:
     Several engines, in one process or several, may work on one folder at once.
     """
 
-    def __init__(self, folder: Path | None, *, synchronous: str = "normal") -> None:
+    def __init__(
+        self, folder: Path | None, *, synchronous: str = "normal", clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Open or create the data.
 
         Args:
             folder: where `datastore.sqlite3` lies; made when missing. None keeps everything in memory.
             synchronous: "normal" survives the death of any process, "full" also a loss of power.
+            clock: seconds by which transactions expire; tests give their own.
 
         Raises:
             DataLoss: the file is damaged, or not gaeport's.
@@ -41,7 +44,8 @@ class Engine:
         self._closing = weakref.finalize(self, self._store.close)  # also when the process ends
         self._names = Names()
         self._kept = KeptLists()
-        self._transactions = Transactions()
+        self._clock = clock
+        self._transactions = Transactions(self._clock)
         self._methods: dict[str, Callable[[Any], Any]] = {
             "Lookup": self._lookup,
             "Commit": self._commit,
@@ -49,8 +53,8 @@ class Engine:
             "RunAggregationQuery": self._run_aggregation_query,
             "BeginTransaction": self._begin_transaction,
             "Rollback": self._rollback,
-            "AllocateIds": commit.allocate,
-            "ReserveIds": commit.reserve,
+            "AllocateIds": self._allocate_ids,
+            "ReserveIds": self._reserve_ids,
         }
 
     def call(self, method: str, request: Any) -> Any:
@@ -98,7 +102,7 @@ class Engine:
 
     def after_fork_in_child(self) -> None:
         """Forget what belongs to the parent: its open transactions. (Connections are closed before a fork.)"""
-        self._transactions = Transactions()
+        self._transactions = Transactions(self._clock)
 
     def _lookup(self, request: Any) -> Any:
         limits.check_lookup(len(request.keys))
@@ -176,6 +180,13 @@ class Engine:
         response, writer = self._store.write(work) if changes else self._store.snapshot(work)
         self._names.keep(writer.fresh_names)
         return response
+
+    def _allocate_ids(self, request: Any) -> Any:
+        return self._store.snapshot(lambda db: commit.allocate(db, request))
+
+    def _reserve_ids(self, request: Any) -> Any:
+        keys = commit.reserved(request)
+        return self._store.write(lambda db: commit.reserve(db, keys))
 
     def _committing(self, request: Any) -> Transaction | None:
         selector = request.WhichOneof("transaction_selector")

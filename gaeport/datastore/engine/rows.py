@@ -105,6 +105,25 @@ def _deleted(db: sqlite3.Connection, key: bytes, at: int) -> Row | None:
     return _older(db, found[0], at) if found else None
 
 
+def last_deletion(db: sqlite3.Connection, key: bytes) -> int:
+    """Return the sequence number from which on a missing entity has surely been missing: of its deletion, or of the
+    oldest moment that the history covers."""
+    found = db.execute(
+        "SELECT max(value, ifnull((SELECT max(until) FROM deleted WHERE key = ?), 0)) FROM meta WHERE name = 'pruned'",
+        (key,),
+    ).fetchone()
+    return found[0]  # type: ignore[no-any-return]
+
+
+def is_taken(db: sqlite3.Connection, key: bytes) -> bool:
+    """Whether an id must not be given: its key has an entity, or was reserved."""
+    found = db.execute(
+        "SELECT EXISTS (SELECT 1 FROM entities WHERE key = ?1) OR EXISTS (SELECT 1 FROM reserved WHERE key = ?1)",
+        (key,),
+    ).fetchone()
+    return bool(found[0])
+
+
 def changed(db: sqlite3.Connection, key: bytes, since: int) -> bool:
     """Whether the entity was written or deleted after a sequence number."""
     found = db.execute(

@@ -9,7 +9,7 @@ The history only grows at its end, which is the cheapest thing to write: a row n
 
 import sqlite3
 
-FORMAT = 2
+FORMAT = 3
 APPLICATION_ID = 0x67414550  # "gAEP"
 
 # `total` is the number of data bytes ever moved to the history, so that its size is known without adding it up.
@@ -32,6 +32,7 @@ CREATE TABLE entries (
 CREATE TABLE old_entries (
     until INTEGER NOT NULL, property INTEGER NOT NULL, value BLOB NOT NULL, key BLOB NOT NULL, since INTEGER NOT NULL,
     PRIMARY KEY (until, property, value, key)) WITHOUT ROWID;
+CREATE TABLE reserved (key BLOB PRIMARY KEY NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('format', {FORMAT}), ('sequence', 1), ('pruned', 0);
 """
 

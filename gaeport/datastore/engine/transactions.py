@@ -4,6 +4,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gaeport.datastore.engine import rows
@@ -24,7 +25,7 @@ class Transaction:
         fixed: whether `sequence` came from a read_time.
         keys: the entities it read, found or not.
         scans: the ranges it read.
-        begun, used: seconds on the monotonic clock.
+        begun, used: seconds on the clock.
     """
 
     token: bytes
@@ -33,8 +34,8 @@ class Transaction:
     fixed: bool = False
     keys: set[bytes] = field(default_factory=set)
     scans: list[rows.Scan] = field(default_factory=list)
-    begun: float = field(default_factory=time.monotonic)
-    used: float = field(default_factory=time.monotonic)
+    begun: float = 0.0
+    used: float = 0.0
 
     def check_unchanged(self, db: sqlite3.Connection) -> None:
         """Raise Aborted if anything that was read has changed since the transaction began."""
@@ -50,16 +51,23 @@ class Transaction:
 class Transactions:
     """The open transactions of this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with none.
+
+        Args:
+            clock: seconds, growing.
+        """
+        self._clock = clock
         self._lock = threading.Lock()
         self._open: dict[bytes, Transaction] = {}
 
     def begin(self, sequence: int, *, read_only: bool, fixed: bool = False) -> Transaction:
         """Open a transaction that reads as of `sequence`."""
-        transaction = Transaction(os.urandom(16), sequence, read_only, fixed)
+        now = self._clock()
+        transaction = Transaction(os.urandom(16), sequence, read_only, fixed, begun=now, used=now)
         with self._lock:
             if len(self._open) % 64 == 63:
-                self._drop_expired(transaction.begun)
+                self._drop_expired(now)
             self._open[transaction.token] = transaction
         return transaction
 
@@ -69,7 +77,7 @@ class Transactions:
         Raises:
             InvalidArgument: it is unknown, over, or expired.
         """
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             transaction = self._open.get(token)
             if transaction is not None and _expired(transaction, now):
