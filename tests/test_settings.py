@@ -68,6 +68,32 @@ def test_everything_that_can_be_set_is_read(tmp_path: Path) -> None:
     assert found.mounts[1] == settings.MountSettings("cache", "tmp", "datastore", "other", "c/", False, 0)
 
 
+def test_sessions_are_none_without_their_table_and_have_defaults_with_it(tmp_path: Path) -> None:
+    assert settings.load(written(tmp_path, "")).sessions is None
+    assert settings.load(written(tmp_path, "[sessions]")).sessions == settings.SessionSettings()
+    found = settings.load(
+        written(
+            tmp_path,
+            f"""
+            [sessions]
+            store = "memcache+datastore"
+            url = "memcached://10.0.0.3"
+            cookie = "sid"
+            samesite = "Strict"
+            secure = true
+            idle = 60
+            lifetime = 0
+            cache_ttl = 5
+            keys = ["{"k" * 32}"]
+            user_key = "user_id"
+            """,
+        )
+    )
+    assert found.sessions == settings.SessionSettings(
+        "memcache+datastore", "memcached://10.0.0.3", "sid", "Strict", True, 60, 0, 5, ("k" * 32,), "user_id"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -89,6 +115,12 @@ def test_everything_that_can_be_set_is_read(tmp_path: Path) -> None:
         ('cache = "redis"', ["[cache] table"]),
         ('[cache]\nuri = "redis://x"', ["[cache]", "unknown key 'uri'", "url"]),
         ("[cache]\nurl = 1", ["[cache]", "url = 1", "a string"]),
+        ('sessions = "redis"', ["[sessions] table"]),
+        ('[sessions]\nstor = "redis"', ["[sessions]", "unknown key 'stor'", "cache_ttl, cookie"]),
+        ('[sessions]\nstore = "tape"', ["[sessions]", 'store = "tape"', "memcache+datastore"]),
+        ('[sessions]\nstore = "redis"', ["[sessions]", "needs url", "redis://"]),
+        ("[sessions]\nidle = true", ["[sessions]", "idle = True", "seconds"]),
+        ('[sessions]\nkeys = ["x"]', ["[sessions]", "at least 32 characters", "secrets.token_hex"]),
         ("app = ", ["gaeport.toml", "is not TOML"]),
     ],
 )
