@@ -104,7 +104,7 @@ def channel() -> "grpc.Channel":
             config = settings.current()
             if config.environment == "embedded":
                 transport()
-                _channel = InProcessChannel(_Present())
+                _channel = InProcessChannel(_Present(), concurrent=config.latency_ms > 0)
             else:
                 _channel = metered(_remote_channel(), config.latency_ms)
         return _channel

@@ -6,6 +6,7 @@ Google's libraries (google-cloud-ndb, google-cloud-datastore) run on either unch
 import contextvars
 import time
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -25,6 +26,7 @@ else:
     _Interceptor = grpc.UnaryUnaryClientInterceptor
 
 _OK_CODE = grpc.StatusCode.OK
+_THREADS = 16  # futures answered at once
 
 
 class _Outcome(grpc.Call, _Future):
@@ -99,6 +101,67 @@ class InProcessError(_Outcome, grpc.RpcError):
         return self
 
 
+class _Pending(grpc.Call, _Future):
+    """A call that a thread of the channel is still answering."""
+
+    def __init__(self, answer: "futures.Future[_Outcome]") -> None:
+        self._answer = answer
+
+    def _outcome(self, timeout: float | None = None) -> _Outcome:
+        try:
+            return self._answer.result(timeout)
+        except futures.TimeoutError as error:
+            raise grpc.FutureTimeoutError from error
+
+    def code(self) -> grpc.StatusCode:
+        return self._outcome().code()
+
+    def details(self) -> str:
+        return self._outcome().details()
+
+    def initial_metadata(self) -> tuple[()]:
+        return ()
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+    def result(self, timeout: float | None = None) -> Any:
+        return self._outcome(timeout).result()
+
+    def exception(self, timeout: float | None = None) -> "InProcessError | None":
+        return self._outcome(timeout).exception()
+
+    def traceback(self, timeout: float | None = None) -> Any:
+        return self._outcome(timeout).traceback()
+
+    def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
+        self._answer.add_done_callback(lambda _: fn(self))
+
+    def add_callback(self, callback: Callable[[], Any]) -> bool:
+        if self.done():
+            return False
+        self._answer.add_done_callback(lambda _: callback())
+        return True
+
+    def is_active(self) -> bool:
+        return not self.done()
+
+    def time_remaining(self) -> float:
+        return 0.0
+
+    def cancel(self) -> bool:
+        return False  # it may have been applied: the caller waits for the answer
+
+    def cancelled(self) -> bool:
+        return False
+
+    def running(self) -> bool:
+        return not self.done()
+
+    def done(self) -> bool:
+        return self._answer.done()
+
+
 class _UnaryUnary(_MultiCallable):
     """One method of the in-process channel."""
 
@@ -148,7 +211,10 @@ class _UnaryUnary(_MultiCallable):
         wait_for_ready: bool | None = None,
         compression: Any = None,
     ) -> Any:
-        return self._answer(request)
+        threads = self._channel.threads
+        if threads is None:
+            return self._answer(request)
+        return _Pending(threads.submit(contextvars.copy_context().run, self._answer, request))
 
     def _answer(self, request: Any) -> _Outcome:
         if self._method is None:
@@ -168,8 +234,16 @@ class _UnaryUnary(_MultiCallable):
 class InProcessChannel(grpc.Channel):
     """A grpc.Channel on a transport inside the process; calls run in the caller's thread and ignore time-outs."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, *, concurrent: bool = False) -> None:
+        """Make a channel.
+
+        Args:
+            transport: what answers.
+            concurrent: whether futures are answered in threads, several at once. Only a transport that waits gains by
+                it, such as one that adds latency.
+        """
         self.transport: Transport | None = transport
+        self.threads = futures.ThreadPoolExecutor(_THREADS, "gaeport-channel") if concurrent else None
 
     def unary_unary(
         self,
@@ -198,6 +272,8 @@ class InProcessChannel(grpc.Channel):
     def close(self) -> None:
         """Refuse further calls; the transport stays open."""
         self.transport = None
+        if self.threads is not None:
+            self.threads.shutdown(wait=False)
 
     def __enter__(self) -> "InProcessChannel":
         return self

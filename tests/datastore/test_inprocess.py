@@ -1,5 +1,6 @@
 """The in-process channel behaves as a grpc.Channel, and both channels count their calls."""
 
+import threading
 from collections.abc import Iterator
 from concurrent import futures
 from typing import Any
@@ -143,3 +144,35 @@ def test_latency_is_added_to_each_call(channel: InProcessChannel) -> None:
     with meter.measure() as counted:
         lookup_method(metered(channel, latency_ms=30))(good())
     assert counted.seconds >= 0.03
+
+
+class _Meeting:
+    """A transport whose calls wait for one another: they end only if they run at once."""
+
+    def __init__(self, parties: int) -> None:
+        self._barrier = threading.Barrier(parties)
+
+    def call(self, method: str, request: Any) -> Any:
+        self._barrier.wait(timeout=30)
+        meter.record(method, 0.0)
+        return wire.LookupResponse()
+
+
+def test_futures_of_a_concurrent_channel_are_answered_at_once() -> None:
+    with InProcessChannel(_Meeting(3), concurrent=True) as channel, meter.measure() as counted:
+        pending = [lookup_method(channel).future(good()) for _ in range(3)]
+        futures.wait([_as_future(call) for call in pending], timeout=30)
+        assert [call.result(timeout=30) for call in pending] == [wire.LookupResponse()] * 3
+        assert {call.code() for call in pending} == {grpc.StatusCode.OK}
+    assert counted.calls == {"Lookup": 3}
+
+
+def test_a_future_of_a_concurrent_channel_hands_out_its_error(engine: Engine) -> None:
+    with InProcessChannel(engine, concurrent=True) as channel:
+        pending = lookup_method(channel).future(wire.LookupRequest())
+        with pytest.raises(grpc.RpcError) as caught:
+            pending.result(timeout=30)
+        assert pending.code() is caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert pending.exception(timeout=30) is caught.value
+        assert pending.done()
+        assert not pending.cancelled()
