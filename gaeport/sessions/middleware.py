@@ -63,7 +63,7 @@ class SessionMiddleware:
             return cookies.read(environ, cookies.name_of(self.options, https))
 
         session = environ[ENVIRON_KEY] = Session(self.store, self.options, find, self._clock)
-        answer = _Answer(session, start_response, lambda: self._headers(session, environ))
+        answer = _Answer(start_response, lambda: self._headers(session, environ))
         return answer.begin(self._app(environ, answer.start))
 
     def __getattr__(self, name: str) -> Any:
@@ -88,13 +88,13 @@ class SessionMiddleware:
 class _Answer:
     """One answer: its headers wait until the session is saved."""
 
-    def __init__(self, session: Session, start_response: Callable[..., Any], finish: Callable[[], _Headers]) -> None:
-        self._session = session
+    _held: tuple[Any, ...] | None = None
+    _write: Callable[[bytes], object] | None = None
+    _body: Iterable[bytes] = ()
+
+    def __init__(self, start_response: Callable[..., Any], finish: Callable[[], _Headers]) -> None:
         self._start_response = start_response
         self._finish = finish
-        self._held: tuple[Any, ...] | None = None
-        self._write: Callable[[bytes], object] | None = None
-        self._body: Iterable[bytes] = ()
 
     def start(self, status: str, headers: _Headers, exc_info: Any = None) -> Callable[[bytes], None]:
         """What the application takes for start_response."""
@@ -122,8 +122,10 @@ class _Answer:
         status, headers, exc_info = self._held
         added = self._finish()
         self._held = None
+        if added:
+            headers = _merged(headers, added)
         arguments = (exc_info,) if exc_info else ()
-        self._write = self._start_response(status, _merged(headers, added), *arguments)
+        self._write = self._start_response(status, headers, *arguments)
 
     def end(self) -> None:
         """Save what the body's generator changed after the headers were sent."""
@@ -167,8 +169,6 @@ class _Late:
 
 def _merged(headers: _Headers, added: _Headers) -> _Headers:
     """Return headers with others added; Vary is one list."""
-    if not added:
-        return headers
     merged = list(headers)
     for name, value in added:
         if name == "Vary":

@@ -50,6 +50,18 @@ class Session(MutableMapping[str, Any]):
     are written, so that requests at the same time do not undo each other's changes.
     """
 
+    # Defaults here and dicts in _begin, since most sessions are never looked at.
+    _token: str | None = None
+    _loaded = False
+    _used = False
+    _renew = False
+    _gone = False  # ended by somebody else while this request was at work
+    _stored: Stored | None = None  # as read or last saved
+    _ended: Stored | None = None  # invalidated; a new session takes its place
+    _encoded: dict[str, bytes]  # the present content, as last looked at
+    _live: dict[str, Any]  # values that were read or set, as objects
+    _about: dict[str, Any]  # the record's own fields that were set
+
     def __init__(
         self,
         store: Store,
@@ -68,17 +80,7 @@ class Session(MutableMapping[str, Any]):
         self._store = store
         self._options = options
         self._find = token
-        self._token: str | None = None
         self._clock = clock
-        self._loaded = False
-        self._stored: Stored | None = None  # as read or last saved
-        self._ended: Stored | None = None  # invalidated; a new session takes its place
-        self._renew = False
-        self._used = False
-        self._encoded: dict[str, bytes] = {}  # the present content, as far as it is not in _live
-        self._live: dict[str, Any] = {}  # values that were read or set, as objects
-        self._about: dict[str, Any] = {}
-        self._gone = False
 
     @property
     def accessed(self) -> bool:
@@ -167,10 +169,10 @@ class Session(MutableMapping[str, Any]):
             self._token = self._find() if callable(self._find) else self._find
             if self._token:  # without reading it: its end needs no content
                 self._ended = Stored(self._token, Record(0, 0, 0))
-        self._loaded = self._used = True
+        self._used = True
         self._ended = self._ended or self._stored
         self._stored, self._renew = None, False
-        self._encoded, self._live, self._about = {}, {}, {}
+        self._begin()
 
     def clear(self) -> None:
         """The same as `invalidate()`: applications clear a session to log out, or before a login."""
@@ -294,12 +296,16 @@ class Session(MutableMapping[str, Any]):
             return
         self._token = self._find() if callable(self._find) else self._find
         found = self._store.load(self._token) if self._token else None
-        self._loaded = True
+        self._begin()
         if found is None or found.record.expired(self._clock()):
             self._token = None  # never adopted
             return
         self._stored = found
         self._encoded = dict(found.record.values)
+
+    def _begin(self) -> None:
+        self._loaded = True
+        self._encoded, self._live, self._about = {}, {}, {}
 
     def _change(self) -> Change:
         base = self._stored.record.values if self._stored else {}

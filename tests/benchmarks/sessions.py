@@ -6,10 +6,10 @@ from typing import Any
 
 from tests.benchmarks.options import Options, application
 from tests.benchmarks.report import Section
-from tests.benchmarks.timing import Work, compare
+from tests.benchmarks.timing import Work, least, nanoseconds
 from tests.servers import Server
 
-_ROUNDS, _CALLS = 15, 40
+_ROUNDS, _CALLS = 60, 10
 #: What a request does with its session; the content is that of a small shop.
 _CONTENT = {"user_id": 7, "name": "Ada", "basket": [{"id": 3, "count": 1}, {"id": 8, "count": 2}], "csrf": "x" * 40}
 _KINDS = ("unread", "read", "read + write")
@@ -18,7 +18,7 @@ _KINDS = ("unread", "read", "read + write")
 def measure(options: Options) -> Section:
     """Time requests by turns."""
     section = Section(
-        f"A request with a session on Redis, {_ROUNDS} rounds of {_CALLS} by turns, medians",
+        f"A request with a session on Redis, {_ROUNDS} rounds of {_CALLS} by turns, the best of each",
         ("request", "the other, µs", "gaeport, µs", "ratio"),
     )
     if shutil.which("redis-server") is None:
@@ -40,7 +40,12 @@ def measure(options: Options) -> Section:
 
 def _compare(section: Section, name: str, other: Callable[[str], Work], ours: Callable[[str], Work]) -> None:
     for kind in _KINDS:
-        found = compare(other(kind), ours(kind), rounds=_ROUNDS, calls=_CALLS)
+        works = (other(kind), ours(kind))
+        timings: tuple[list[float], list[float]] = ([], [])
+        for number in range(_ROUNDS):
+            for which in (0, 1) if number % 2 else (1, 0):
+                timings[which].append(nanoseconds(works[which], _CALLS))
+        found = least(*timings)
         cells = (f"{found.base / 1000:.0f}", f"{found.other / 1000:.0f}", f"{found.ratio:.2f}")
         section.add(f"{name}: {kind}", *cells, budget="≤ 1.0", kept=found.ratio <= 1.0)
 
