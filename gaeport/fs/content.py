@@ -160,7 +160,7 @@ class Changes:
     Attributes:
         replaced: the whole content is new; what was there before does not matter.
         cut: the smallest size that the old content was cut to, or None.
-        least: the size that a truncation extended the file to at least.
+        least: the size that the file has at least since it was cut or extended.
         written: ranges (start, end) written in place, disjoint, in order.
         appended: where the appended part begins in the view, or None.
     """
@@ -205,7 +205,7 @@ class Changes:
     def _shrink(self, size: int) -> None:
         self.cut = size if self.cut is None else min(self.cut, size)
         self.written = [(a, min(b, size)) for a, b in self.written if a < size]
-        self.least = min(self.least, size)
+        self.least = size
         self.appended = None
 
     def _grow(self, size: int) -> None:

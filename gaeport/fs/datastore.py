@@ -37,8 +37,8 @@ from gaeport.fs.entries import (
     update,
     upsert,
 )
-from gaeport.fs.handle import Handle
-from gaeport.fs.inode import CONFLICTS, UNCERTAIN, Inode, attempts, guarded
+from gaeport.fs.handle import Handle, writable
+from gaeport.fs.inode import CONFLICTS, UNCERTAIN, Inode, Outcome, attempts, guarded
 from gaeport.fs.removals import Removals
 from gaeport.fs.renames import Renames
 from gaeport.fs.storage import Connect, Storage
@@ -129,7 +129,7 @@ class DatastoreVolume:
             node.parent = self._directories.stored(path=node.path[:-1], directory=node.parent)
         if flags & os.O_CREAT and flags & os.O_EXCL:
             return self._exclusive(node, flags, mode)
-        inode = self._shared_inode(node, mode)
+        inode = self._shared_inode(node, flags, mode)
         if flags & os.O_TRUNC:
             with inode.lock:
                 inode.truncate(0)
@@ -151,24 +151,27 @@ class DatastoreVolume:
     def _exclusive(self, node: Node, flags: int, mode: int) -> Handle:
         """Insert the empty file at once: one winner among all instances."""
         inode = self._new_inode(node, mode)
-        inode.handles = 1
+        inode.handles = inode.writers = 1
+        inode.pending = True
         inode.insert_exclusively()
-        with self._lock:
-            self._open[inode.ino] = inode
         return Handle(self, inode, flags)
 
-    def _shared_inode(self, node: Node, mode: int) -> Inode:
+    def _shared_inode(self, node: Node, flags: int, mode: int) -> Inode:
         """Return this process's one object for the file, counted as open once more."""
+        whole = not flags & os.O_TRUNC
         with self._lock:
             inode = self.inode_of(node)
             if inode is None:
                 inode = self._new_inode(node, mode) if not node.exists else self._existing_inode(node)
                 if node.exists:
+                    inode.partial = node.entry is not None and not whole
                     self._open[inode.ino] = inode
                 else:
+                    inode.pending = True
                     self._pending[str(inode.parent.id), inode.name] = inode
             inode.handles += 1
-        if node.entry is not None and node.version is not None and node.entry.ino == inode.ino:
+            inode.writers += writable(flags)
+        if whole and node.entry is not None and node.version is not None and node.entry.ino == inode.ino:
             inode.refresh(node.entry, node.version)
         return inode
 
@@ -187,7 +190,7 @@ class DatastoreVolume:
             return inode
         found = self.tree.attributes(node)
         inode = Inode(self, node.parent, node.name, found.ino, self.tree.deployed_view(node))
-        inode.path_above = node.path[:-1]
+        inode.path_above, inode.deployed = node.path[:-1], tuple(inode.view.pieces)
         inode.fresh = Entry(
             "file",
             found.ino,
@@ -226,7 +229,7 @@ class DatastoreVolume:
     def named(self, inode: Inode) -> None:
         """A file got its name by a commit."""
         with self._lock:
-            self._pending.pop((str(inode.parent.id), inode.name), None)
+            self._no_longer_pending(inode)
             if inode.handles:
                 self._open[inode.ino] = inode
         self.times.touch(str(inode.parent.id))
@@ -234,35 +237,38 @@ class DatastoreVolume:
     def adopt(self, inode: Inode, ino: int) -> None:
         """A file that was being created turned out to exist, with this inode number."""
         with self._lock:
-            self._pending.pop((str(inode.parent.id), inode.name), None)
+            self._no_longer_pending(inode)
             if self._open.get(inode.ino) is inode:
                 del self._open[inode.ino]
             inode.ino = ino
             self._open.setdefault(ino, inode)
 
-    def released(self, inode: Inode) -> None:
+    def released(self, inode: Inode, *, writer: bool) -> None:
         """A handle was closed."""
         with self._lock:
             inode.handles -= 1
+            inode.writers -= writer
             if inode.handles:
                 return
             if self._open.get(inode.ino) is inode:
                 del self._open[inode.ino]
-            place = (str(inode.parent.id), inode.name)
-            if self._pending.get(place) is inode:
-                del self._pending[place]
+            self._no_longer_pending(inode)
 
     def unlinked(self, inode: Inode) -> None:
         """A file's name is gone; its handles live on."""
         with self._lock:
             inode.linked = False
-            place = (str(inode.parent.id), inode.name)
-            if self._pending.get(place) is inode:
+            self._no_longer_pending(inode)
+
+    def _no_longer_pending(self, inode: Inode) -> None:
+        if inode.pending:
+            inode.pending = False
+            for place in [place for place, other in self._pending.items() if other is inode]:
                 del self._pending[place]
 
     def stored_parent(self, inode: Inode) -> Directory:
         """Return the directory of a deployed file, copied up so that an Entry can be put in it."""
-        return self._directories.stored(path=inode.path_above, directory=inode.parent)
+        return self._directories.stored_again(inode.path_above, inode.parent)
 
     def stored_directory(self, path: Path, directory: Directory) -> Directory:
         """Return a directory that can hold entries, copied up where it exists only as deployed."""
@@ -299,31 +305,48 @@ class DatastoreVolume:
         guarded(lambda: self._unlink(path), "/".join(path))
 
     def _unlink(self, path: Path) -> None:
+        tried: Node | None = None  # what a commit without an answer may have removed
         for _ in attempts("/".join(path)):
             node = self.tree.resolve(path, follow=False, mask=_WITHOUT_CONTENT)
-            inode = self.inode_of(node)
+            if tried is not None and self.is_gone(tried, node):
+                return self._removed(tried)
             if node.kind == "dir":
                 raise file_error(errno.EISDIR, "/".join(path))
-            if not node.exists:
-                if inode is None:
-                    raise file_error(errno.ENOENT, "/".join(path))
-                self.unlinked(inode)
-                return
-            if self._remove_once(node, path):
-                return
+            if node.exists:
+                outcome = self.try_commit(lambda node=node: self.removal(node))  # type: ignore[misc]
+                if outcome.results is not None:
+                    return self._removed(node)
+                tried = tried if outcome.certain else node
+            elif self._drop_pending(node, path):
+                return None
+        return None
 
-    def _remove_once(self, node: Node, path: Path) -> bool:
-        if self.commit(lambda: self.removal(node)) is None:
-            # Applied all the same, or removed by somebody else: gone either way, and not this file any more.
-            after = self.tree.resolve(path, follow=False)
-            if after.exists and self.tree.attributes(after).ino == self.tree.attributes(node).ino:
-                return False
+    def is_gone(self, tried: Node, now: Node) -> bool:
+        """Tell whether a file or directory is under its former name no more, and under no other.
+
+        Args:
+            tried: as it was.
+            now: what its name stands for now.
+        """
+        ino = self.tree.attributes(tried).ino
+        return not (now.exists and self.tree.attributes(now).ino == ino) and self.tree.find(ino) is None
+
+    def _removed(self, node: Node) -> None:
         inode = self.inode_of(node)
         if inode is not None:
             self.unlinked(inode)
         if node.parent is not None:
             self.times.touch(str(node.parent.id))
-        return True
+
+    def _drop_pending(self, node: Node, path: Path) -> bool:
+        """Remove a file that is being created; False when it was committed meanwhile."""
+        inode = self.inode_of(node)
+        if inode is None:
+            raise file_error(errno.ENOENT, "/".join(path))
+        with inode.lock:  # a commit that is under way ends before
+            if inode.pending:
+                self.unlinked(inode)
+        return not inode.linked
 
     def removal(self, node: Node) -> list[Any]:
         """Return the mutations that take a file's or link's name away; deployed files get a whiteout."""
@@ -358,19 +381,21 @@ class DatastoreVolume:
         return update(constant(guard_key(self.connect(), str(directory.id), number)))
 
     def commit(self, mutations: Callable[[], list[Any]]) -> list[Any] | None:
-        """Commit once.
+        """Commit once; as `try_commit`, for callers who look for their own mark whatever the reason of a failure."""
+        return self.try_commit(mutations).results
+
+    def try_commit(self, mutations: Callable[[], list[Any]]) -> Outcome:
+        """Commit once, and tell what is known of it.
 
         Args:
             mutations: gives the mutations; a conflict may come from within, too.
-
-        Returns:
-            The results; None after a conflict, and after an answer that leaves open whether it was applied: the
-            caller looks again, and finds its nonce if it was.
         """
         try:
-            return self.connect().commit(mutations())
-        except (*CONFLICTS, *UNCERTAIN):
-            return None
+            return Outcome(self.connect().commit(mutations()))
+        except CONFLICTS:
+            return Outcome(None)
+        except UNCERTAIN:
+            return Outcome(None, certain=False)
 
     def symlink(self, target: str, path: Path) -> None:
         """Create a symbolic link."""

@@ -30,7 +30,7 @@ from gaeport.fs.entries import (
     unescape,
     update,
 )
-from gaeport.fs.inode import attempts
+from gaeport.fs.inode import Outcome, attempts
 from gaeport.fs.tree import Directory, Node
 from gaeport.fs.volume import Attributes, Path
 
@@ -139,14 +139,18 @@ class Directories:
         if not path:
             raise file_error(errno.EEXIST, "")
         entry = entry.after(new_nonce())
+        doubt = False
         for _ in attempts("/".join(path)):
             node = self._tree.resolve(path, follow=False)
-            if node.entry is not None and node.entry.ino == entry.ino:
+            if doubt and self._tree.find(entry.ino) is not None:  # made after all; it may have been moved since
+                self._made(node, entry)
                 break
             if node.exists or self._volume.inode_of(node) is not None:
                 raise file_error(errno.EEXIST, "/".join(path))
-            if self._put(node, entry, more or []):
+            outcome = self._put(node, entry, more or [])
+            if outcome.results is not None:
                 break
+            doubt = doubt or not outcome.certain
 
     def copy_link(self, node: Node) -> None:
         """Give a deployed symbolic link an Entry of its own."""
@@ -154,19 +158,44 @@ class Directories:
         ino = self._tree.deployed_ino(str(node.deployed))
         self._put(node, new_entry("link", 0o777, ino=ino, target=target), [])
 
-    def _put(self, node: Node, entry: Entry, more: list[Any]) -> bool:
+    def _put(self, node: Node, entry: Entry, more: list[Any]) -> Outcome:
         assert node.parent is not None
         parent = self.stored(path=node.path[:-1], directory=node.parent)
         entity = encode(entry_key(self._volume.connect(), str(parent.id), node.name), entry)
         mutation = insert(entity) if node.version is None else update(entity, node.version)
-        if self._volume.commit(lambda: [mutation, self._volume.guard(parent), *more]) is None:
+        outcome = self._volume.try_commit(lambda: [mutation, self._volume.guard(parent), *more])
+        if outcome.results is None:
             self.restore(parent)
-            return False
+        else:
+            node.parent = parent
+            self._made(node, entry)
+        return outcome
+
+    def _made(self, node: Node, entry: Entry) -> None:
+        assert node.parent is not None
+        parent = str(node.parent.id)
         if entry.dir is not None:
-            made = Directory(entry.dir, entry.lower, entry.guards, entry.ino)
-            self._tree.remember(str(parent.id), node.name, made)
-        self._volume.times.touch(str(parent.id))
-        return True
+            self._tree.remember(parent, node.name, Directory(entry.dir, entry.lower, entry.guards, entry.ino))
+        self._volume.times.touch(parent)
+
+    def stored_again(self, path: Path, directory: Directory) -> Directory:
+        """Return a directory that existed only as deployed when it was met, able to hold entries now.
+
+        Args:
+            path: where it was met; it may have been moved since.
+            directory: as it was met.
+        """
+        try:
+            found = self.stored(path=path, directory=directory)
+        except (FileNotFoundError, NotADirectoryError):
+            found = None
+        if found is not None and found.ino == directory.ino:
+            return found
+        where = self._tree.find(directory.ino)
+        if where is None:
+            raise file_error(errno.ENOENT, "/".join(path), "the directory was removed")
+        entry = decode(where[1])
+        return Directory(entry.dir, entry.lower, entry.guards, entry.ino)
 
     def stored(self, *, path: Path, directory: Directory | None) -> Directory:
         """Return a directory that can hold entries, copying up deployed ones (their names only, not their files).
@@ -180,6 +209,7 @@ class Directories:
         for _ in attempts("/".join(path)):
             nodes = self._tree.resolve_all([path[: depth + 1] for depth in range(len(path))])
             if not nodes:
+                self.restore(self._tree.root)
                 return self._tree.root
             for node in nodes:
                 if node.kind != "dir":
@@ -330,10 +360,11 @@ class Directories:
     def _remove(self, node: Node, hidden: list[Any]) -> bool:
         assert node.parent is not None
         key = entry_key(self._volume.connect(), str(node.parent.id), node.name)
-        if self._volume.commit(lambda: [self._volume.vacate(node, key), *hidden]) is None:
-            after = self._tree.resolve(node.path, follow=False)
-            if after.entry is not None and node.entry is not None and after.entry.ino == node.entry.ino:
-                return False
+        outcome = self._volume.try_commit(lambda: [self._volume.vacate(node, key), *hidden])
+        if outcome.results is None and (
+            outcome.certain or not self._volume.is_gone(node, self._tree.resolve(node.path, follow=False))
+        ):
+            return False
         if node.entry is not None:
             self._volume.times.forget(str(node.entry.dir))
         return True

@@ -18,8 +18,7 @@ class Handle:
     def __init__(self, volume: "DatastoreVolume", inode: Inode, flags: int) -> None:
         self._volume = volume
         self._inode = inode
-        access = flags & os.O_ACCMODE
-        self._writable = access in (os.O_WRONLY, os.O_RDWR)
+        self._writable = writable(flags)
         self._closed = False
 
     @property
@@ -69,17 +68,23 @@ class Handle:
             if self._writable:
                 self._inode.commit()
         finally:
-            self._volume.released(self._inode)
+            self._volume.released(self._inode, writer=self._writable)
 
     def discard(self) -> None:
-        """Let go without committing; changes stay for other handles that are still open."""
+        """Let go without committing; changes stay where another handle that may write is still open."""
         if self._closed:
             return
         self._closed = True
-        if self._writable and self._inode.handles == 1:
-            self._inode.revert()
-        self._volume.released(self._inode)
+        with self._inode.lock:
+            if self._writable and self._inode.writers == 1:
+                self._inode.revert()
+            self._volume.released(self._inode, writer=self._writable)
 
     def _allow(self, right: bool) -> None:
         if self._closed or not right:
             raise file_error(errno.EBADF, self._inode.path)
+
+
+def writable(flags: int) -> bool:
+    """Tell whether a file opened with these flags may be written."""
+    return flags & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR)

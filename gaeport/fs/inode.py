@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gaeport.datastore.client import backoff
 from gaeport.errors import (
@@ -25,7 +25,7 @@ from gaeport.errors import (
     Unavailable,
     file_error,
 )
-from gaeport.fs.content import Changes, View
+from gaeport.fs.content import Changes, Piece, View
 from gaeport.fs.entries import (
     Entry,
     constant,
@@ -49,6 +49,18 @@ CONFLICTS = (Aborted, AlreadyExists, FailedPrecondition, NotFound)  # nothing wa
 UNCERTAIN = (Unavailable, DeadlineExceeded, Internal, Cancelled)  # may have been written
 T = TypeVar("T")
 PATIENCE = 120.0  # seconds of conflicts before an operation gives up; appends under load take their turn
+
+
+class Outcome(NamedTuple):
+    """What became of a commit.
+
+    Attributes:
+        results: a MutationResult for each mutation; None when it is not known to be applied.
+        certain: whether None means that nothing was written; otherwise the caller looks for its mark.
+    """
+
+    results: list[Any] | None
+    certain: bool = True
 
 
 def attempts(path: str) -> Iterator[int]:
@@ -97,6 +109,10 @@ class Inode:
         linked: whether a name leads to it; what is written after the last name went is dropped.
         created: whether it is to be committed even without a change, since opening created it.
         handles: how many are open.
+        writers: how many of them may write.
+        pending: created here, and known to nobody else before the first commit.
+        partial: `entry` was read without its content, for an opening that truncates.
+        deployed: the content as deployed, of a file that nobody has changed yet; None of others.
     """
 
     def __init__(self, volume: "DatastoreVolume", parent: Directory, name: str, ino: int, view: View) -> None:
@@ -112,6 +128,10 @@ class Inode:
         self.linked = True
         self.created = False
         self.handles = 0
+        self.writers = 0
+        self.pending = False
+        self.partial = False
+        self.deployed: tuple[Piece, ...] | None = None
         self.path_above: Path = ()  # a deployed file's directory, to be copied up before the first commit
         self.fresh: Entry = Entry("file", ino)  # what a first commit makes of it: mode and owner
         self._modified: int | None = None
@@ -133,7 +153,8 @@ class Inode:
         with self.lock:
             entry = self.entry or self.fresh
             if self.dirty:
-                entry = replace(entry, size=self.view.size, mtime=self._modified or entry.mtime)
+                modified = entry.mtime if self._modified is None else self._modified
+                entry = replace(entry, size=self.view.size, mtime=modified)
             found = entry.attributes(self._volume.tree.dev)
             return found if self.linked else replace(found, nlink=0)
 
@@ -146,7 +167,7 @@ class Inode:
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Put data at `offset`."""
         with self.lock:
-            self.changes.on_write(min(offset, self.view.size), offset + len(data))
+            self.changes.on_write(offset, offset + len(data))
             self.view.write(offset, data)
             self._written(len(data))
 
@@ -171,18 +192,21 @@ class Inode:
         if self._unspilled >= SPILL:
             self._unspilled = 0
             spill = self._volume.storage.spill
-            guarded(lambda: spill(self.view, self.ino, self._current_upload), self.path)
+            guarded(lambda: spill(self.view, self._current_upload), self.path)
 
     def _current_upload(self) -> Upload:
         if self._upload is None:
-            self._upload = Upload(self._volume.connect)
+            self._upload = Upload(self._volume.connect, self.ino)
         return self._upload
 
     def refresh(self, entry: Entry, version: int) -> None:
-        """Take over what was read just now, unless changes wait here."""
+        """Take over what was read just now, content included, unless changes wait here."""
         with self.lock:
-            if not self.dirty and (self.version is None or version > self.version):
-                self.entry, self.version, self.view = entry, version, entry.view()
+            newer = self.version is None or version > self.version
+            if not self.dirty and (newer or self.partial):
+                self.entry, self.version, self.view, self.partial = entry, version, entry.view(), False
+            elif self.partial and self.changes.replaced:  # what is read now is what a discard returns to
+                self.entry, self.version, self.partial = entry, version, False
 
     def revert(self) -> None:
         """Drop the changes."""
@@ -190,6 +214,8 @@ class Inode:
             self.changes, self.created, self._modified = Changes(), False, None
             if self.entry is not None:
                 self.view = self.entry.view()
+            elif self.deployed is not None:
+                self.view = View(self.deployed)
 
     def commit(self) -> None:
         """Publish the changes; does nothing where there are none, or where no name leads here any more.
@@ -230,7 +256,7 @@ class Inode:
         if found is not None and entry is not None and entry.type != "whiteout":
             if not entry.did(nonce):
                 raise file_error(errno.EEXIST, self.path)
-            self._committed(entry, found.version, self.view)
+            self._committed(entry, found.version, entry.view())
             return True
         self.version = found.version if found is not None else None
         if found is None and not self._volume.restore(self.parent):
@@ -247,33 +273,50 @@ class Inode:
             if "mtime" in fields:
                 self._modified = fields["mtime"]
 
-    def moved(self, parent: Directory, name: str, entry: Entry, version: int) -> None:
-        """The file got another name by a rename of this process."""
+    def moved(self, parent: Directory, name: str, entry: Entry, version: int, base: int | None) -> None:
+        """The file got another name by a rename of this process.
+
+        Args:
+            parent: its directory now.
+            name: its name now.
+            entry: what stands there.
+            version: the version of that.
+            base: the version that the rename moved.
+        """
         with self.lock:
+            if self.version is not None and self.version > version:
+                return  # a commit found it there, and went on
+            self.parent, self.name = parent, name
+            if self.dirty and self.version != base:
+                return  # somebody changed it before it moved: the commit will conflict, and merge
             if not self.dirty:
                 self.view = entry.view()
-            self.parent, self.name, self.entry, self.version = parent, name, entry, version
+            self.entry, self.version, self.partial = entry, version, False
 
     def _commit(self) -> None:
         if self.parent.id is None:
             self.parent = self._volume.stored_parent(self)
-        nonce = new_nonce()
-        view = self.view
+        nonce, view, doubt = new_nonce(), self.view, False
         for _ in attempts(self.path):
             settled = self._settle(view)
             entry = self._next_entry(nonce, view, settled)
             try:
                 version = self._volume.connect().commit(self._mutations(entry, settled))[0].version
-            except (*CONFLICTS, *UNCERTAIN):
-                newest = self._relocate(nonce)
+            except CONFLICTS:
+                newest = self._relocate(nonce, doubt)
+            except UNCERTAIN:
+                doubt = True
+                newest = self._relocate(nonce, doubt)
             else:
                 self._committed(entry, version, settled.view)
                 return
             if not self.linked:
                 return
             if newest is not None and newest.did(nonce):
-                self._committed(newest, self.version or 0, settled.view)
+                self._committed(newest, self.version or 0, newest.view())
                 return
+            if self._upload is not None and self._upload.lost():
+                raise file_error(errno.EIO, self.path, "what was written waited so long that it was collected")
             view = self.changes.replay(self.view, newest.view()) if newest is not None else view
 
     def _settle(self, view: View) -> Settled:
@@ -286,7 +329,7 @@ class Inode:
             nonce,
             ino=self.ino,
             size=view.size,
-            mtime=self._modified or now,
+            mtime=now if self._modified is None else self._modified,
             ctime=now,
             extents=settled.extents,
             inline=settled.inline,
@@ -307,25 +350,31 @@ class Inode:
             unused |= set(self._upload.written) - needed
         return mutations + self._volume.storage.drop(unused)
 
-    def _relocate(self, nonce: bytes) -> Entry | None:
-        """Look where the file is now; returns its newest entry, None where its name is still free."""
-        if self._upload is not None and self._upload.lost():
-            raise file_error(errno.EIO, self.path, "what was written waited so long that it was collected as garbage")
+    def _relocate(self, nonce: bytes, doubt: bool) -> Entry | None:
+        """Look where the file is now; returns its newest entry, None where its name is still free.
+
+        Args:
+            nonce: of the commit that failed.
+            doubt: whether it may have been applied.
+        """
         client = self._volume.connect()
         found = client.lookup([entry_key(client, str(self.parent.id), self.name)])[0]
         entry = decode(found) if found is not None else None
         if found is not None and entry is not None and (entry.ino == self.ino or entry.did(nonce)):
             self.entry, self.version = entry, found.version
             return entry
-        if self.entry is not None:
-            return self._follow()
+        existed = self.entry is not None or (self.deployed is not None and found is not None)
+        if existed or doubt:
+            followed = self._follow()
+            if followed is not None or existed:
+                self.linked = followed is not None
+                return followed
         return self._adopt(entry, found.version if found is not None else None)
 
     def _follow(self) -> Entry | None:
-        """The name holds another file: find where this one went."""
+        """The name holds another file: find where this one went; None where it is gone."""
         moved = self._volume.tree.find(self.ino)
         if moved is None:
-            self._gone()
             return None
         key, found = moved
         entry = decode(found)
@@ -347,13 +396,9 @@ class Inode:
         self.entry, self.version = entry, version
         return entry
 
-    def _gone(self) -> None:
-        self.linked = False
-        self.changes, self.created = Changes(), False
-
     def _committed(self, entry: Entry, version: int, view: View) -> None:
-        is_new = self.entry is None
         self.entry, self.version, self.view = entry, version, view
+        self.partial, self.deployed = False, None
         self.changes, self.created, self._modified, self._upload = Changes(), False, None, None
-        if is_new:
+        if self.pending:
             self._volume.named(self)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from gaeport.fs.directories import Child
-from gaeport.fs.entries import METADATA, delete, entry_key
+from gaeport.fs.entries import METADATA, entry_key
 from gaeport.fs.tree import Directory, Node
 from gaeport.fs.volume import Path
 
@@ -58,10 +58,11 @@ class Removals:
         mutations: list[Any] = []
         sources: set[str] = set()
         for above, child in files:
-            key = entry_key(client, str(above.entry.dir if above.entry else ""), child.name)
             if child.entry.type == "whiteout":
                 continue  # goes with its directory
-            mutations.append(delete(key, child.version))
+            node = _node(above, volume.tree.entered(above), child)
+            key = entry_key(client, str(above.entry.dir if above.entry else ""), child.name)
+            mutations.append(volume.vacate(node, key))
             sources |= child.entry.sources()
         if volume.commit(lambda: [*mutations, *volume.storage.drop(sources)]) is None:
             return

@@ -5,8 +5,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gaeport.errors import file_error
-from gaeport.fs.entries import Entry, encode, entry_key, insert, new_nonce, update
-from gaeport.fs.inode import attempts
+from gaeport.fs.entries import Entry, decode, encode, entry_key, insert, new_nonce, update
+from gaeport.fs.inode import Outcome, attempts
 from gaeport.fs.tree import Node
 from gaeport.fs.volume import Path
 
@@ -26,12 +26,30 @@ class Renames:
         if not source or not target:
             raise file_error(errno.EBUSY, "/".join(source or target), "the root of a mount cannot be moved")
         nonce = new_nonce()
+        tried: tuple[Node, Node] | None = None  # what a commit without an answer may have moved
         for _ in attempts("/".join(source)):
             old, new = self._tree.resolve_all([source, target], follow=False, mask=())
-            if new.entry is not None and new.entry.did(nonce):
+            if tried is not None and self._has_moved(tried, new, nonce):
                 return
-            if self._prepare(old, new) and (_same(old, new) or self._move(old, new, nonce)):
-                return
+            if self._prepare(old, new):
+                if _same(old, new):
+                    return
+                outcome = self._move(old, new, nonce)
+                if outcome.results is not None:
+                    return
+                tried = tried if outcome.certain else (old, new)
+
+    def _has_moved(self, tried: tuple[Node, Node], now: Node, nonce: bytes) -> bool:
+        """Tell whether a move whose answer was lost was made after all; somebody may have moved it on since."""
+        old, new = tried
+        entry, version = now.entry, now.version
+        if (entry is None or not entry.did(nonce)) and old.entry is not None:
+            found = self._tree.find(old.entry.ino)
+            entry, version = (decode(found[1]), None) if found is not None else (None, None)
+        if entry is None or not entry.did(nonce):
+            return False
+        self._moved(old, new, entry, version)
+        return True
 
     def _prepare(self, old: Node, new: Node) -> bool:
         """Check what Linux checks; bring what exists only here or as deployed into the store. False: look again."""
@@ -62,22 +80,23 @@ class Renames:
         if new.exists and new.kind != "dir" and old.kind == "dir":
             raise file_error(errno.ENOTDIR, name)
 
-    def _move(self, old: Node, new: Node, nonce: bytes) -> bool:
+    def _move(self, old: Node, new: Node, nonce: bytes) -> Outcome:
         assert old.entry is not None
         assert new.parent is not None
         volume = self._volume
-        new.parent = volume.stored_directory(new.path[:-1], new.parent)
-        replaced = new.entry
+        if new.parent.id is None:
+            volume.stored_directory(new.path[:-1], new.parent)
+            return Outcome(None)  # the chain above has entries now that the move must hold on to
         hidden = volume.close_directory(new) if new.kind == "dir" else []
         if hidden is None:
-            return False
+            return Outcome(None)
         entry = old.entry.after(nonce, ctime=time.time_ns())
-        results = volume.commit(lambda: [*self._mutations(old, new, entry), *hidden])
-        if results is None:
+        outcome = volume.try_commit(lambda: [*self._mutations(old, new, entry), *hidden])
+        if outcome.results is None:
             volume.restore(new.parent)
-            return False
-        self._moved(old, new, entry, results[0].version, replaced)
-        return True
+        else:
+            self._moved(old, new, entry, outcome.results[0].version)
+        return outcome
 
     def _mutations(self, old: Node, new: Node, entry: Entry) -> list[Any]:
         assert old.parent is not None
@@ -96,16 +115,17 @@ class Renames:
                 mutations.append(update(encode(entry_key(client, parent, name), above), version))
         return mutations
 
-    def _moved(self, old: Node, new: Node, entry: Entry, version: int, replaced: Entry | None) -> None:
+    def _moved(self, old: Node, new: Node, entry: Entry, version: int | None) -> None:
+        """Tell what is open here; without a version, its next commit finds out by itself."""
         assert old.parent is not None
         assert new.parent is not None
         volume = self._volume
-        over = volume.open_inode(replaced.ino) if replaced is not None else volume.inode_of(new)
+        over = volume.inode_of(new)
         if over is not None and over.ino != entry.ino:
             volume.unlinked(over)
         inode = volume.open_inode(entry.ino)
-        if inode is not None:
-            inode.moved(new.parent, new.name, entry, version)
+        if inode is not None and version is not None:
+            inode.moved(new.parent, new.name, entry, version, old.version)
         for directory in {old.parent.id, new.parent.id}:
             volume.times.touch(str(directory))
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from gaeport.blobs import BlobStore
 from gaeport.datastore.client import Client, retried
-from gaeport.errors import Aborted, DeadlineExceeded, Internal, Unavailable
+from gaeport.errors import Aborted, AlreadyExists, Cancelled, DeadlineExceeded, Internal, Unavailable
 from gaeport.fs import disk
 from gaeport.fs.content import Extent, Hole, Memory, Piece, View
-from gaeport.fs.entries import chunk_key, delete, new_id, record, update, upsert
+from gaeport.fs.entries import chunk_key, delete, insert, new_id, record, update, upsert
 
 TAIL = 64 << 10  # bytes kept inline after the stored part; a longer tail is cut into a chunk
 CHUNK = 900_000  # bytes; a Chunk entity with its key and property name stays under 1,048,572 B
@@ -28,6 +28,9 @@ CACHED_BLOCKS = 8
 RUN = 13  # small chunks in a row, after which they are joined
 SMALL = 128 << 10  # bytes
 
+# Errors after which a repeat of what is idempotent, or was looked up first, can succeed.
+_AGAIN = (Aborted, AlreadyExists, Unavailable, DeadlineExceeded, Internal, Cancelled)
+
 Connect = Callable[[], Client]
 
 
@@ -35,24 +38,40 @@ class Upload:
     """The names of blobs and chunks that one writer is writing, registered before the first byte is written.
 
     Attributes:
+        ino: the inode number under which its chunks are.
         written: the sources ("b:…" or "c:…") stored under these names so far.
     """
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect, ino: int) -> None:
         self._connect = connect
         self._id = new_id()
         self._version = 0
         self._room = 0
+        self.ino = ino
         self.written: list[str] = []
 
     def next_name(self) -> str:
         """Return a registered name that was not used yet; registering doubles, so it costs few calls."""
         if len(self.written) >= self._room:
-            self._room = max(16, self._room * 2)
-            entity = record(self._key(), count=self._room, begun=time.time_ns())
-            mutation = update(entity, self._version) if self._version else upsert(entity)
-            self._version = self._connect().commit([mutation])[0].version
+            self._register(max(16, self._room * 2))
         return f"{self._id}.{len(self.written)}"
+
+    def _register(self, room: int) -> None:
+        entity = record(self._key(), count=room, ino=self.ino, begun=time.time_ns())
+        mutation = update(entity, self._version) if self._version else insert(entity)
+        try:
+            self._version = self._connect().commit([mutation])[0].version
+        except _AGAIN:
+            retried(lambda: self._register_again(mutation, room), _AGAIN, 5)
+        self._room = room
+
+    def _register_again(self, mutation: Any, room: int) -> None:
+        """Look whether the commit was applied after all, and only then send it again."""
+        found = self._connect().lookup([self._key()])[0]
+        if found is None or found.entity.properties["count"].integer_value != room:
+            self._version = self._connect().commit([mutation])[0].version
+        else:
+            self._version = found.version
 
     def finish(self) -> Any:
         """Return the mutation that ends the upload; it fails when a garbage collector ended it before."""
@@ -120,7 +139,7 @@ class Storage:
             upload: gives the upload to register names with, when one is needed.
             appending: the only change is an append, so the tail should stay short.
         """
-        self._fetch_deployed(view, ino, upload)
+        self._fetch_deployed(view, upload)
         in_memory = all(isinstance(piece, Memory) for piece in view.pieces)
         limit = TAIL if appending else self.inline_limit
         if in_memory and view.size <= limit:
@@ -129,12 +148,12 @@ class Storage:
             self._join_small_chunks(view)
         return self._store(view, ino, upload)
 
-    def spill(self, view: View, ino: int, upload: Callable[[], Upload]) -> None:
+    def spill(self, view: View, upload: Callable[[], Upload]) -> None:
         """Store pieces in memory that have grown large, so that a long write stays in bounded memory."""
         for index in range(len(view.pieces) - 1, -1, -1):
             piece = view.pieces[index]
             if isinstance(piece, Memory) and piece.length >= BLOCK:
-                view.replace(index, self._upload(piece.data, ino, upload()))
+                view.replace(index, self._upload(piece.data, upload()))
 
     def drop(self, sources: set[str]) -> list[Any]:
         """Return the mutations that put sources on the garbage collector's list."""
@@ -151,7 +170,7 @@ class Storage:
         heavy = view.pieces[:-1] if inline else view.pieces
         waiting = sum(piece.length for piece in heavy if isinstance(piece, Memory))
         if waiting > (CHUNK if self._blobs else WITH_COMMIT):
-            self._upload_all(view, len(heavy), ino, upload)
+            self._upload_all(view, len(heavy), upload)
             heavy = view.pieces[:-1] if inline else view.pieces
         mutations: list[Any] = []
         stored: list[Piece] = []
@@ -160,11 +179,11 @@ class Storage:
         published = View([*stored, Memory(inline)])
         return Settled(published, _as_json(stored), inline, mutations)
 
-    def _upload_all(self, view: View, count: int, ino: int, upload: Callable[[], Upload]) -> None:
+    def _upload_all(self, view: View, count: int, upload: Callable[[], Upload]) -> None:
         for index in range(count - 1, -1, -1):
             piece = view.pieces[index]
             if isinstance(piece, Memory):
-                view.replace(index, self._upload(piece.data, ino, upload()))
+                view.replace(index, self._upload(piece.data, upload()))
 
     def _chunks(self, data: bytearray, ino: int, mutations: list[Any]) -> list[Piece]:
         pieces: list[Piece] = []
@@ -178,12 +197,12 @@ class Storage:
     def _chunk(self, source: str, data: bytes) -> Any:
         return upsert(record(chunk_key(self._connect(), source), data=data))
 
-    def _upload(self, data: bytearray, ino: int, upload: Upload) -> list[Piece]:
+    def _upload(self, data: bytearray, upload: Upload) -> list[Piece]:
         if self._blobs is not None:
             return [self._upload_blob(self._blobs, data, upload)]
         pieces: list[Piece] = []
         for start in range(0, len(data), WITH_COMMIT):
-            pieces += self._upload_chunks(memoryview(data)[start : start + WITH_COMMIT], ino, upload)
+            pieces += self._upload_chunks(memoryview(data)[start : start + WITH_COMMIT], upload)
         return pieces
 
     def _upload_blob(self, blobs: BlobStore, data: bytearray, upload: Upload) -> Extent:
@@ -198,32 +217,32 @@ class Storage:
             raise
         return Extent(f"b:{name}", 0, len(data))
 
-    def _upload_chunks(self, data: memoryview, ino: int, upload: Upload) -> list[Piece]:
+    def _upload_chunks(self, data: memoryview, upload: Upload) -> list[Piece]:
         pieces: list[Piece] = []
         mutations = []
         for start in range(0, len(data), CHUNK):
             part = bytes(data[start : start + CHUNK])
-            source = f"c:{ino}/{upload.next_name()}"
+            source = f"c:{upload.ino}/{upload.next_name()}"
             upload.written.append(source)
             mutations.append(self._chunk(source, part))
             pieces.append(Extent(source, 0, len(part)))
         # The same chunks under the same names: safe to send again, whatever became of the first try.
-        retried(lambda: self._connect().commit(mutations), (Aborted, Unavailable, DeadlineExceeded, Internal), 5)
+        retried(lambda: self._connect().commit(mutations), _AGAIN, 5)
         return pieces
 
-    def _fetch_deployed(self, view: View, ino: int, upload: Callable[[], Upload]) -> None:
+    def _fetch_deployed(self, view: View, upload: Callable[[], Upload]) -> None:
         for index in range(len(view.pieces) - 1, -1, -1):
             piece = view.pieces[index]
             if isinstance(piece, Extent) and piece.source.startswith("d:"):
-                view.replace(index, self._copied_up(piece, ino, upload))
+                view.replace(index, self._copied_up(piece, upload))
 
-    def _copied_up(self, piece: Extent, ino: int, upload: Callable[[], Upload]) -> list[Piece]:
+    def _copied_up(self, piece: Extent, upload: Callable[[], Upload]) -> list[Piece]:
         if piece.length <= SPILL:
             return [Memory(self.load(piece))]
         copied: list[Piece] = []
         for start in range(0, piece.length, SPILL):
             data = bytearray(self.load(piece.cut(start, min(piece.length, start + SPILL))))
-            copied += self._upload(data, ino, upload())
+            copied += self._upload(data, upload())
         return copied
 
     def _join_small_chunks(self, view: View) -> None:

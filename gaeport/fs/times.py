@@ -6,12 +6,14 @@ the directory. So changes are collected and flushed before a response ends and w
 
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from gaeport.datastore.client import backoff
 from gaeport.errors import (
     Aborted,
     AlreadyExists,
+    Cancelled,
     DatastoreError,
     DeadlineExceeded,
     FailedPrecondition,
@@ -19,12 +21,12 @@ from gaeport.errors import (
     NotFound,
     Unavailable,
 )
-from gaeport.fs.entries import insert, record, time_key, update
+from gaeport.fs.entries import guard_key, insert, record, time_key, update
 from gaeport.fs.storage import Connect
 
 FLUSH_AFTER = 1.0  # seconds
 _ATTEMPTS = 8
-_AGAIN = (Aborted, AlreadyExists, FailedPrecondition, NotFound, Unavailable, DeadlineExceeded, Internal)
+_AGAIN = (Aborted, AlreadyExists, FailedPrecondition, NotFound, Unavailable, DeadlineExceeded, Internal, Cancelled)
 
 
 class DirectoryTimes:
@@ -40,10 +42,13 @@ class DirectoryTimes:
         """Note that a directory changed now."""
         with self._lock:
             self._pending[directory] = max(time.time_ns(), self._pending.get(directory, 0) + 1000)
-            if self._timer is None or not self._timer.is_alive():  # after a fork the parent's timer is not there
-                self._timer = threading.Timer(FLUSH_AFTER, self._flush_later)
-                self._timer.daemon = True
-                self._timer.start()
+            self._start_timer()
+
+    def _start_timer(self) -> None:
+        if self._timer is None or not self._timer.is_alive():  # after a fork the parent's timer is not there
+            self._timer = threading.Timer(FLUSH_AFTER, self._flush_later)
+            self._timer.daemon = True
+            self._timer.start()
 
     def latest(self, directory: str, stored: int | None) -> int | None:
         """Return the time that stat shows: the pending one if it is newer."""
@@ -66,22 +71,24 @@ class DirectoryTimes:
             self._timer = None
         if timer is not None:
             timer.cancel()
-        for start in range(0, len(waiting), 200):
-            self._write(dict(list(waiting.items())[start : start + 200]))
-
-    def _flush_later(self) -> None:
         try:
-            self.flush()
+            for start in range(0, len(waiting), 200):
+                self._write(dict(list(waiting.items())[start : start + 200]))
         except DatastoreError:
             with self._lock:
-                retry = list(self._pending)
-            for directory in retry[:1]:
-                self.touch(directory)  # starts the timer again; the times wait on
+                self._start_timer()
+            raise
+
+    def _flush_later(self) -> None:
+        with suppress(DatastoreError):  # the timer was started again; the times wait on
+            self.flush()
 
     def _write(self, waiting: dict[str, int]) -> None:
         for attempt in range(_ATTEMPTS):
             try:
-                self._connect().commit(self._mutations(waiting))
+                mutations = self._mutations(waiting)
+                if mutations:
+                    self._connect().commit(mutations)
             except _AGAIN:
                 if attempt == _ATTEMPTS - 1:
                     raise
@@ -96,11 +103,15 @@ class DirectoryTimes:
     def _mutations(self, waiting: dict[str, int]) -> list[Any]:
         client = self._connect()
         keys = [time_key(client, directory) for directory in waiting]
+        guards = [guard_key(client, directory) for directory in waiting]
+        answers = client.lookup([*keys, *guards])
         mutations = []
-        for key, moment, found in zip(keys, waiting.values(), client.lookup(keys), strict=True):
-            if found is None:
-                mutations.append(insert(record(key, mtime=moment)))
-            else:
+        for key, moment, found, guard in zip(
+            keys, waiting.values(), answers[: len(keys)], answers[len(keys) :], strict=True
+        ):
+            if found is not None:
                 stored = found.entity.properties["mtime"].integer_value
                 mutations.append(update(record(key, mtime=max(moment, stored + 1000)), found.version))
+            elif guard is not None:  # a removed directory gets no time
+                mutations.append(insert(record(key, mtime=moment)))
         return mutations

@@ -341,7 +341,7 @@ class _Walk:
         base = list(node.path[:-1])
         if target.startswith("/"):
             inside = os.path.relpath(target, tree.root_path)
-            if inside.startswith(".."):
+            if inside == ".." or inside.startswith("../"):
                 raise file_error(errno.ENOENT, "/".join(node.path), f"the link leads out of the mount, to {target}")
             base, target = [], inside
         for part in target.split("/"):

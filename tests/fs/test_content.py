@@ -37,7 +37,7 @@ def content(view: View) -> bytes:
 def change(view: View, changes: Changes, operation: tuple[str, int, bytes]) -> None:
     kind, offset, data = operation
     if kind == "write":
-        changes.on_write(min(offset, view.size), offset + len(data))
+        changes.on_write(offset, offset + len(data))
         view.write(offset, data)
     elif kind == "append":
         changes.on_append(view.size)
