@@ -173,10 +173,9 @@ class _Filters:
     def __init__(self, request: Any, partition: bytes) -> None:
         self._request = request
         self._partition = partition
-        self.unequal: set[str] = set()  # properties with an inequality anywhere in the filter
+        self.unequal: set[str] = set()  # properties that the filter orders by
         self._operators: list[int] = []
         self._has_or = False
-        self._ancestors: set[bytes] = set()
 
     def alternatives(self, root: Any) -> list[Alternative]:
         """Return the alternatives of a whole filter, having checked what production refuses."""
@@ -188,10 +187,23 @@ class _Filters:
             raise InvalidArgument("only a single NOT_EQUAL or NOT_IN is allowed in a query")
         if wire.NOT_IN in operators and (wire.IN in operators or self._has_or):
             raise InvalidArgument("NOT_IN cannot be used in one query with IN or OR")
-        found = [self._alternative(conjunction) for conjunction in conjunctions]
-        if len({alternative.ancestor for alternative in found} | self._ancestors) > 1:
-            raise InvalidArgument("all disjunctions must have one common ancestor")
-        return found
+        self._check_ancestors(root)
+        return [self._alternative(conjunction) for conjunction in conjunctions]
+
+    def _check_ancestors(self, node: Any) -> set[bytes]:
+        """Return the ancestors of a filter, at most one, having refused an OR whose parts differ in theirs."""
+        which = node.WhichOneof("filter_type")
+        if which == "composite_filter":
+            parts = [self._check_ancestors(part) for part in node.composite_filter.filters]
+            found = set().union(*parts)
+            alike = node.composite_filter.op == wire.AND or all(part == found for part in parts)
+            if len(found) > 1 or not alike:
+                raise InvalidArgument("all disjunctions must have a common and unique ancestor constraint")
+            return found
+        leaf = node.property_filter
+        if leaf.op != wire.HAS_ANCESTOR or leaf.value.WhichOneof("value_type") != "key_value":
+            return set()
+        return {encode_key(leaf.value.key_value, self._request.project_id, self._request.database_id)}
 
     def _disjunctive(self, node: Any) -> list[list[Any]]:
         which = node.WhichOneof("filter_type")
@@ -216,8 +228,8 @@ class _Filters:
         if not name:
             raise InvalidArgument("a filter names no property")
         self._operators.append(op)
-        if op in _UNEQUAL:
-            self.unequal.add(name)
+        if op in _UNEQUAL or (name == KEY and op != wire.HAS_ANCESTOR):
+            self.unequal.add(name)  # equalities of keys in an OR order by the key as well
         if op not in (wire.IN, wire.NOT_IN):
             return [[(name, op, leaf.value)]]
         items = list(leaf.value.array_value.values)
@@ -251,7 +263,6 @@ class _Filters:
             raise InvalidArgument("a key in a filter has another namespace than the query")
         if op == wire.HAS_ANCESTOR:
             found.ancestor = encoded
-            self._ancestors.add(encoded)
             condition.low = max(condition.low, encoded)
             condition.high = min(condition.high, encoded + AFTER_DESCENDANTS)
         elif op == wire.EQUAL:
