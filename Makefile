@@ -1,11 +1,12 @@
 # Four verbs: setup, test, lint, bench; and run, which serves the example. ARGS passes options on: make run ARGS=--reload
+# `make test-all` adds what needs real servers: Google's emulators, memcached and Redis must be installed.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= auto
 
-.PHONY: setup run test lint bench clean
+.PHONY: setup run test test-all lint bench clean
 
 setup: $(STAMP)
 
@@ -20,6 +21,9 @@ run: setup
 
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+test-all: export GAEPORT_REQUIRE_SERVERS = 1
+test-all: test
 
 lint: setup
 	$(BIN)/ruff check .

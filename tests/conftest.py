@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gaeport import settings
-from tests.emulators import FIXTURES, datastore_emulator, firestore_emulator, gcs_server
+from tests.emulators import FIXTURES, SKIPPED, datastore_emulator, firestore_emulator, gcs_server, required
 from tests.servers import memcached_server, redis_server
 
 __all__ = ["datastore_emulator", "firestore_emulator", "gcs_server", "memcached_server", "redis_server"]
@@ -35,6 +35,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker("emulator")
                 item.add_marker(pytest.mark.xdist_group(name))
                 break
+        if not required() and item.get_closest_marker("emulator") is not None:
+            item.add_marker(pytest.mark.skip(reason=SKIPPED))
 
 
 def _emulators_of(item: pytest.Item) -> set[str]:

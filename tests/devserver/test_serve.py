@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gaeport.devserver.emulator import find_launcher
-from gaeport.errors import ConfigurationError
 from tests.devserver.serving import Answer, run, serving, write_app
-from tests.emulators import required
 
 APP = """
 import json, os, tempfile, time
@@ -263,12 +260,6 @@ def test_a_settings_file_elsewhere_is_found_from_any_folder(app: Path, tmp_path:
 @pytest.mark.emulator
 @pytest.mark.parametrize("kind", ["firestore", "datastore"])
 def test_googles_own_emulator_is_started_used_and_stopped(app: Path, kind: str) -> None:
-    try:
-        find_launcher(kind)  # type: ignore[arg-type]
-    except ConfigurationError as error:
-        if required():
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
     with serving(app, "--emulator", kind, "--workers", "2") as served:
         found = re.search(r"data in the emulator at (\S+):(\d+)", served.output)
         assert found
