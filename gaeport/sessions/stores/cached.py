@@ -212,9 +212,10 @@ class CachedStore:
         if self._kv.set(name, self._tombstone(), 2 * self._cache_ttl):
             return
         self._distrusted = self._clock()
+        if not self._pending:
+            _log.warning("the session cache does not answer; logouts reach other instances in %d s", self._cache_ttl)
         if len(self._pending) < _MAX_PENDING:
             self._pending[name] = self._clock() + self._cache_ttl
-        _log.warning("the session cache does not answer; a logout reaches other instances within %d s", self._cache_ttl)
 
     def _bury_pending(self) -> None:
         """Hand over the tombstones that wait, as soon as the cache answers again."""

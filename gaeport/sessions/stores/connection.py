@@ -1,6 +1,7 @@
 """From the settings to a store: `connect`."""
 
 import hashlib
+import os
 import time
 from collections.abc import Callable
 
@@ -47,7 +48,8 @@ def keyring(options: SessionSettings, clock: Callable[[], float] = time.time) ->
 
 def _kv(options: SessionSettings) -> KV:
     config = _settings.current()
-    url = options.url or (_BUNDLED if config.environment == "production" else _LOCAL)
+    on_app_engine = os.environ.get("GAE_ENV") == "standard"  # the bundled memcache is not reached from elsewhere
+    url = options.url or (_BUNDLED if on_app_engine else _LOCAL)
     namespace = config.own_namespace
     if len(namespace) > _LONGEST:
         namespace = f"gaeport.{hashlib.sha256(namespace.encode()).hexdigest()[:32]}"
