@@ -5,6 +5,7 @@ would give (made by `file_error`), so that an application's own `except FileNotF
 """
 
 import os
+from collections.abc import Sequence
 
 
 class GaeportError(Exception):
@@ -81,6 +82,43 @@ class UnsupportedType(GaeportError, TypeError):
 
 class DamagedValue(GaeportError, ValueError):
     """Stored bytes are not what gaeport writes: damaged, or of a newer release."""
+
+
+class FieldError(GaeportError, ValueError):
+    """A field has a type or an option that Datastore cannot keep; the message names what can be used instead."""
+
+
+class FieldValueError(GaeportError, ValueError):
+    """A value does not fit its field: too long for an index, out of range, or of the wrong type.
+
+    Attributes:
+        field: the field's name.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"the field {field}: {problem}")
+        self.field = field
+
+
+class ScanLimitExceeded(GaeportError, RuntimeError):
+    """A query would read more entities than `scan_limit`; the message names what would avoid it.
+
+    Attributes:
+        limit: entities.
+        reasons: what Datastore cannot do of the query.
+    """
+
+    def __init__(self, kind: str, limit: int, reasons: Sequence[str]) -> None:
+        super().__init__(
+            f"the query would read more than scan_limit = {limit:,} entities of the kind {kind}, because these are "
+            f"done in memory: {'; '.join(reasons)}. Narrow it by a comparison that Datastore serves, "
+            "or raise the limit: datastore://?scan_limit=N"
+        )
+        self.limit, self.reasons = limit, tuple(reasons)
+
+
+class NotOnDatastore(GaeportError, NotImplementedError):
+    """A part of pyDAL's interface that the Datastore adapter does not offer; the message names it."""
 
 
 class DatastoreError(GaeportError):

@@ -147,6 +147,34 @@ class Client:
         request = wire.AllocateIdsRequest(project_id=self.project, database_id=self.database, keys=keys)
         return list(self.transport.call("AllocateIds", request).keys)
 
+    def reserve_ids(self, keys: Sequence[Any]) -> None:
+        """Keep ids that were chosen elsewhere from being allocated; the keys are complete."""
+        request = wire.ReserveIdsRequest(project_id=self.project, database_id=self.database, keys=keys)
+        self.transport.call("ReserveIds", request)
+
+    def aggregate(self, query: Any, aggregation: Any) -> Any:
+        """Run one aggregation over a query's results in the client's namespace; no entity is sent.
+
+        Args:
+            query: a `wire.Query`.
+            aggregation: a `wire.AggregationQuery.Aggregation`: count, sum or avg.
+
+        Returns:
+            The `wire.Value` of the result.
+
+        Raises:
+            DatastoreError: as `lookup`.
+        """
+        request = wire.RunAggregationQueryRequest(project_id=self.project, database_id=self.database)
+        request.partition_id.project_id, request.partition_id.database_id = self.project, self.database
+        request.partition_id.namespace_id = self.namespace
+        request.aggregation_query.nested_query.CopyFrom(query)
+        added = request.aggregation_query.aggregations.add()
+        added.CopyFrom(aggregation)
+        added.alias = "result"
+        results = self._read("RunAggregationQuery", request).batch.aggregation_results
+        return results[0].aggregate_properties["result"]
+
     def _read(self, method: str, request: Any) -> Any:
         return retried(lambda: self.transport.call(method, _copied(request)), _REPEATABLE, READ_ATTEMPTS)
 

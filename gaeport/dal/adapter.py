@@ -1,0 +1,309 @@
+"""The pyDAL adapter for `datastore://`.
+
+It is pyDAL's SQLite adapter whose database is the scratch database, with reading and writing replaced: what Datastore
+can serve never comes near SQLite.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from pydal.adapters import adapters
+from pydal.adapters.sqlite import SQLite
+from pydal.helpers.classes import SQLCustomType
+from pydal.objects import IterRows
+
+from gaeport.dal import language, scratch
+from gaeport.dal.columns import columns_of
+from gaeport.dal.errors import IntegrityError
+from gaeport.dal.plan import Plan
+from gaeport.dal.references import References
+from gaeport.dal.selects import Selects, SelectText
+from gaeport.dal.store import Store
+from gaeport.dal.uri import SCHEME, parse
+from gaeport.dal.writes import Writes
+from gaeport.errors import NotOnDatastore
+
+_RESTRICTING = ("NO ACTION", "RESTRICT")
+
+
+@adapters.register_for(SCHEME)
+class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
+    """Serves pyDAL from Datastore.
+
+    Attributes:
+        store: the entities.
+        selects: the reading half.
+        writes: the writing half.
+        references: makes references that are read together.
+    """
+
+    dbengine = "datastore"
+    drivers = ("sqlite3",)
+    can_select_for_update = False
+
+    def _initialize_(self) -> None:
+        self.pool_size = 0
+        self._find_work_folder()
+        self.address = parse(self.uri)
+        self.store = Store(self.address)
+        self.references = References(self.db)
+        self.selects = Selects(self)
+        self.writes = Writes(self)
+
+    def connector(self) -> Any:
+        """Return a scratch database for this thread."""
+        return scratch.connect()
+
+    def after_connection(self) -> None:
+        """Register the functions that pyDAL's SQL for SQLite calls."""
+        self._register_extract()
+        self._register_regexp()
+
+    def test_connection(self) -> None:
+        """Leave Datastore alone until it is needed."""
+
+    def note(self, plan: Plan) -> None:
+        """Keep what the last operation did, for `db._lastplan`."""
+        self.db.__dict__["_lastplan"] = plan
+
+    # Reading.
+
+    def parse_value(self, value: Any, field_itype: str, field_type: Any, blob_decode: bool = True) -> Any:
+        """Turn a plain value, or one of the scratch database, into what the application gets."""
+        if isinstance(field_type, SQLCustomType):
+            return field_type.decoder(value)
+        if value is None or not isinstance(field_type, str) or (field_type == "blob" and not blob_decode):
+            return value
+        return self.parser.parse(value, field_itype, field_type)
+
+    def parse(self, rows: Any, fields: Any, colnames: Any, blob_decode: bool = True, cacheable: bool = False) -> Any:
+        """Make Rows; the references in them are read together."""
+        self.references.begin()
+        return super().parse(rows, fields, colnames, blob_decode=blob_decode, cacheable=cacheable)
+
+    def select(self, query: Any, fields: Any, attributes: dict[str, Any]) -> Any:
+        """Run a select; see `Selects.rows`."""
+        if attributes.get("cache"):
+            return super(SQLite, self).select(query, fields, attributes)
+        colnames, rows = self.selects.rows(query, fields, self._checked(attributes))
+        processor = attributes.get("processor") or self.parse
+        return processor(rows, fields, colnames, cacheable=attributes.get("cacheable", False))
+
+    def iterselect(self, query: Any, fields: Any, attributes: dict[str, Any]) -> Any:
+        """Run a select whose rows are made one by one as they are asked for."""
+        colnames, rows = self.selects.rows(query, fields, self._checked(attributes))
+        self.references.begin()
+        return _IterRows(self.db, rows, fields, colnames, attributes.get("cacheable", False))
+
+    @staticmethod
+    def _checked(attributes: dict[str, Any]) -> dict[str, Any]:
+        unknown = set(attributes) - _ATTRIBUTES
+        if unknown:
+            raise SyntaxError(f"invalid select attributes: {', '.join(sorted(unknown))}")
+        return attributes
+
+    def _select_wcols(self, query: Any, fields: Any, *args: Any, **attributes: Any) -> Any:
+        colnames, sql = super()._select_wcols(query, fields, *args, **attributes)
+        return colnames, SelectText.of(sql, query, fields, attributes)
+
+    def select_sql(self, query: Any, fields: Any, attributes: dict[str, Any]) -> tuple[list[str], str]:
+        """Return the columns and the SQL of a select on the scratch database."""
+        colnames, sql = super()._select_wcols(query, fields, **attributes)
+        return colnames, sql
+
+    def count_sql(self, query: Any, distinct: Any) -> str:
+        """Return the SQL of a count on the scratch database."""
+        sql: str = super()._count(query, distinct)
+        return sql
+
+    def _select_aux_execute(self, sql: Any) -> Any:
+        if not isinstance(sql, SelectText):
+            raise NotOnDatastore("SQL as text is not offered on Datastore")
+        _, rows = self.selects.rows(sql.query, sql.fields, sql.attributes)
+        return rows
+
+    def nested_values(self, nested: Any) -> list[Any] | None:
+        """Return the values of a nested select, or None where it is something else."""
+        values = self.selects.nested_values(nested)
+        if values is None and isinstance(nested, str):
+            raise NotOnDatastore("belongs() of SQL as text is not offered on Datastore; give it a _select() or a list")
+        return values
+
+    def count(self, query: Any, distinct: Any = None) -> int:
+        """Return how many rows a query selects."""
+        if isinstance(distinct, list | tuple):
+            from pydal.helpers.methods import xorify
+
+            distinct = xorify(distinct)
+        return self.selects.count(query, distinct)
+
+    # Writing.
+
+    def insert(self, table: Any, fields: Any) -> Any:
+        """Insert one row, and return a reference to it."""
+        try:
+            number = self.writes.insert(table, [fields])[0]
+        except Exception as error:
+            if hasattr(table, "_on_insert_error"):
+                return table._on_insert_error(table, fields, error)
+            raise
+        return self._reference(table, number)
+
+    def bulk_insert(self, table: Any, items: Any) -> list[Any]:
+        """Insert rows, as many in one commit as fit, and return references to them."""
+        return [self._reference(table, number) for number in self.writes.insert(table, items)]
+
+    def _reference(self, table: Any, number: int) -> Any:
+        from pydal.helpers.classes import Reference
+
+        reference = Reference(number)
+        reference._table, reference._record = table, None
+        return reference
+
+    def update(self, table: Any, query: Any, fields: Any) -> Any:
+        """Change rows, and return how many."""
+        try:
+            return self.writes.update(table, query, fields)
+        except Exception as error:
+            if hasattr(table, "_on_update_error"):
+                return table._on_update_error(table, query, fields, error)
+            raise
+
+    def delete(self, table: Any, query: Any) -> int:
+        """Delete rows and what refers to them with ondelete CASCADE, and return how many rows of the table."""
+        referring = [
+            field for field in table._referenced_by if field.ondelete in (*_RESTRICTING, "SET NULL", "CASCADE")
+        ]
+        strict = [field for field in referring if field.ondelete in _RESTRICTING]
+        if strict:
+            self._restrict(table, query, strict)
+        deleted = self.writes.delete(table, query)
+        for field in referring if deleted else []:
+            if field.ondelete == "CASCADE":
+                self.db(field.belongs(deleted), ignore_common_filters=True).delete_naive()
+            elif field.ondelete == "SET NULL":
+                self.db(field.belongs(deleted), ignore_common_filters=True).update_naive(**{field.name: None})
+        return len(deleted)
+
+    def _restrict(self, table: Any, query: Any, fields: Sequence[Any]) -> None:
+        ids = [row[table._id.name] for row in self.db(query).select(table._id)]
+        for field in fields:
+            if ids and not self.db(field.belongs(ids), ignore_common_filters=True).isempty():
+                raise IntegrityError(f"FOREIGN KEY constraint failed: rows of {field.longname} refer to it")
+
+    def truncate(self, table: Any, mode: str = "") -> None:
+        """Delete all rows of a table."""
+        self.writes.truncate(table)
+
+    # The rest of an adapter's interface.
+
+    def create_table(self, table: Any, migrate: bool = True, fake_migrate: bool = False, **_: Any) -> None:
+        """Check that every field has a place in Datastore; there is nothing to create."""
+        table._dbt = None
+        columns_of(table)
+        table.__dict__["import_from_csv_file"] = partial(_import_from_csv, table)
+
+    def drop_table(self, table: Any, mode: str = "") -> None:
+        """Delete all rows of a table and forget it."""
+        self.writes.truncate(table)
+        self._drop_table_cleanup(table)
+
+    def _drop_table_cleanup(self, table: Any) -> None:
+        super(SQLite, self)._drop_table_cleanup(table) if table._dbt else self._forget(table)
+
+    def _forget(self, table: Any) -> None:
+        del self.db[table._tablename]
+        del self.db.tables[self.db.tables.index(table._tablename)]
+        self.db._remove_references_to(table)
+
+    def create_index(self, table: Any, index_name: str, *fields: Any, **options: Any) -> bool:
+        """Do nothing: Datastore indexes every property. A unique index is refused."""
+        if options.get("unique"):
+            raise NotOnDatastore("create_index(unique=True) is not offered on Datastore; use Field(unique=True)")
+        return True
+
+    def drop_index(self, table: Any, index_name: str, if_exists: bool = False) -> bool:
+        """Do nothing: indexes belong to Datastore."""
+        return True
+
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse SQL."""
+        raise NotOnDatastore("executesql() is not offered on Datastore, which knows no SQL")
+
+    def commit(self) -> None:
+        """Do nothing: every write is committed when it is made."""
+
+    def rollback(self) -> None:
+        """Do nothing: writes that were made stay made."""
+
+    def prepare(self, key: Any) -> None:
+        """Refuse distributed transactions."""
+        raise NotOnDatastore("distributed transactions are not offered on Datastore")
+
+    commit_prepared = rollback_prepared = distributed_transaction_begin = prepare
+
+
+def _import_from_csv(
+    table: Any,
+    csvfile: Any,
+    id_map: Any = None,
+    null: str = "<NULL>",
+    unique: str = "uuid",
+    id_offset: Any = None,
+    *rest: Any,
+    **options: Any,
+) -> Any:
+    """Import rows under ids of their own, references following; pyDAL's way would wait for ids that count up.
+
+    `DAL.import_from_csv_file` hands the same id_offset to all its tables, which then share one map of ids.
+    """
+    if id_map is None:
+        id_map = {} if id_offset is None else id_offset.setdefault("", {})
+    return type(table).import_from_csv_file(table, csvfile, id_map, null, unique, None, *rest, **options)
+
+
+_ATTRIBUTES = {
+    "left",
+    "join",
+    "distinct",
+    "orderby",
+    "groupby",
+    "having",
+    "limitby",
+    "orderby_on_limitby",
+    "for_update",
+    "cache",
+    "cacheable",
+    "processor",
+    "required",
+    "outer_scoped",
+    "cte_collector",
+    "correlated",
+    "cte",
+}
+
+
+class _IterRows(IterRows):  # type: ignore[misc]  # shipped without types
+    """pyDAL's IterRows on rows that were read before."""
+
+    def __init__(self, db: Any, rows: Sequence[Any], fields: Any, colnames: Any, cacheable: bool) -> None:
+        self.db, self.fields, self.colnames = db, fields, colnames
+        self.blob_decode, self.cacheable = True, cacheable
+        self.fields_virtual, self.fields_lazy, self.tmps = db._adapter._parse_expand_colnames(fields)
+        self.sql, self._head, self.last_item, self.last_item_id, self.compact = "", None, None, None, True
+        self.cursor = _Cursor(rows)
+
+
+class _Cursor:
+    """Rows behind the one method of a cursor that IterRows calls."""
+
+    def __init__(self, rows: Sequence[Any]) -> None:
+        self._rows = iter(rows)
+
+    def fetchone(self) -> Any:
+        """Return the next row, or None."""
+        return next(self._rows, None)
+
+
+language.register(DatastoreAdapter)

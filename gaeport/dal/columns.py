@@ -1,0 +1,300 @@
+"""A table as Datastore keeps it: its kind, its properties, and their values in three forms.
+
+A value is given by the application, kept as a `wire.Value`, and, where SQLite has to work on it, put into the scratch
+database in the form in which pyDAL keeps it in SQLite.
+"""
+
+import datetime
+import json
+import types
+from base64 import b64encode
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from gaeport.datastore import wire
+from gaeport.datastore.field_types import (
+    NEVER_INDEXED,
+    TEXTS,
+    FieldType,
+    check_length,
+    decimal_from_stored,
+    decimal_to_stored,
+    integer_of,
+    moment_of,
+    parse_type,
+)
+from gaeport.errors import FieldValueError, NotOnDatastore
+
+MAX_REAL_DIGITS = 15  # digits that a double keeps exactly; longer decimals are text in the scratch database
+ITEM_MARK = "\x1f"  # between the two forms of a list in the scratch database
+# Types for which pyDAL does not take "" for NULL.
+_KEEP_EMPTY = ("string", "text", "json", "jsonb", "password", "upload")
+_INTEGERS = frozenset({"integer", "bigint", "reference", "big-reference", "id", "big-id"})
+_MOMENTS = frozenset({"date", "time", "datetime"})
+# What pyDAL calls for a value; rows and lazy strings can be called too, but are values themselves.
+_CALLABLE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+_EPOCH = datetime.datetime(1970, 1, 1)
+
+
+class Column:
+    """One field of a table.
+
+    Attributes:
+        name: the field's name.
+        prop: the property's name in Datastore.
+        label: table and field, for messages.
+        kind: the parsed type.
+        unique: whether no two rows may have the same value.
+        notnull: whether NULL is refused.
+    """
+
+    def __init__(self, field: Any, table: Any) -> None:
+        custom = field.type if hasattr(field.type, "encoder") else None
+        self.name = field.name
+        self.prop = (field._raw_rname or field.name).strip('"')
+        self.label = f"{table._tablename}.{field.name}"
+        self.kind: FieldType = parse_type(
+            custom.type if custom else field.type, length=field.length, indexed=getattr(field, "indexed", None)
+        )
+        if "." in self.kind.referenced:
+            raise NotOnDatastore(
+                f"{self.label}: references to a field other than the id ({field.type}) are not offered"
+            )
+        self.encoder = custom.encoder if custom else None
+        self.unique = bool(field.unique)
+        self.notnull = bool(field.notnull)
+
+    def to_wire(self, value: Any) -> Any:
+        """Return the `wire.Value` for an application's value.
+
+        Raises:
+            FieldValueError: the value does not fit the field.
+        """
+        if isinstance(value, _CALLABLE):
+            value = value()
+        if self.encoder is not None:
+            value = self.encoder(value)
+        name = self.kind.name
+        if value is None or (isinstance(value, str) and value == "" and name not in _KEEP_EMPTY):
+            stored = wire.Value(null_value=0)
+        elif self.kind.is_list:
+            return self._list_to_wire(value)
+        else:
+            stored = self.item_to_wire(value)
+        if not self.kind.indexed:
+            stored.exclude_from_indexes = True
+        return stored
+
+    def put(self, entity: Any, stored: Any) -> None:
+        """Give an entity a stored value. A list that is NULL has no property: NDB cannot read NULL as a list."""
+        if self.kind.is_list and is_null(stored):
+            if self.prop in entity.properties:
+                del entity.properties[self.prop]
+        else:
+            entity.properties[self.prop].CopyFrom(stored)
+
+    def _list_to_wire(self, value: Any) -> Any:
+        items = value if isinstance(value, list | tuple | set) else [value] if value else []
+        stored = wire.Value()
+        array = stored.array_value
+        array.SetInParent()
+        for item in items:
+            if item is not None and (item != "" or self.kind.name == "list:string"):
+                added = array.values.add()
+                added.CopyFrom(self.item_to_wire(item))
+                if not self.kind.indexed:
+                    added.exclude_from_indexes = True
+        return stored
+
+    def item_to_wire(self, value: Any) -> Any:
+        """Return the `wire.Value` of one value that is not None: for list types, of one element."""
+        name = self.kind.name.removeprefix("list:")
+        if name in _INTEGERS:
+            return wire.Value(integer_value=integer_of(_id_of(value), self.label))
+        if name in ("string", "text", "password", "upload"):
+            return self._text_to_wire(value)
+        if name == "boolean":
+            return wire.Value(boolean_value=bool(value) and str(value)[:1].upper() not in "0F")
+        if name in ("double", "float"):
+            return wire.Value(double_value=self._double(value))
+        if name in _MOMENTS:
+            return _timestamp(moment_of(value, self.kind, self.label))
+        if name == "decimal":
+            stored = decimal_to_stored(value, self.kind, self.label)
+            return wire.Value(string_value=stored) if isinstance(stored, str) else wire.Value(integer_value=stored)
+        if name == "blob":
+            return wire.Value(blob_value=value.encode() if isinstance(value, str) else bytes(value))
+        return wire.Value(blob_value=_json_text(value).encode())
+
+    def _text_to_wire(self, value: Any) -> Any:
+        text = value.decode() if isinstance(value, bytes) else str(value)
+        if self.kind.indexed and len(text) * 4 > 1500:
+            check_length(text.encode(), self.label)
+        return wire.Value(string_value=text)
+
+    def _double(self, value: Any) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise FieldValueError(self.label, f"{value!r} is not a number") from None
+
+    def from_wire(self, value: Any) -> Any:
+        """Return the value that pyDAL's parser takes: a plain Python value; JSON still as text."""
+        found = _plain(value)
+        if found is None:
+            return None
+        name = self.kind.name
+        if isinstance(found, datetime.datetime):
+            return found.date() if name == "date" else found.time() if name == "time" else found
+        if name == "decimal" and isinstance(found, int | str):
+            return decimal_from_stored(found, self.kind)
+        if name in ("double", "float"):
+            return float(found)
+        if name in ("json", "jsonb") and isinstance(found, bytes):
+            return found.decode()
+        if self.kind.is_list and not isinstance(found, list):
+            return [found]
+        return found
+
+    def to_scratch(self, value: Any) -> Any:
+        """Return what `from_wire` gave in the form in which it stands in the scratch database."""
+        return to_scratch(value, self.kind)
+
+    @property
+    def scratch_type(self) -> str:
+        """The column's type in the scratch database."""
+        name = self.kind.name
+        if name in _INTEGERS:
+            return "INTEGER"
+        if name in ("double", "float"):
+            return "REAL"
+        if name == "decimal":
+            return "REAL" if self.kind.precision <= MAX_REAL_DIGITS else "TEXT COLLATE decimal"
+        return "TEXT"
+
+    @property
+    def searchable(self) -> bool:
+        """Whether Datastore can compare and order by it."""
+        return self.kind.indexed and self.kind.name not in NEVER_INDEXED
+
+    @property
+    def is_text(self) -> bool:
+        """Whether prefixes of its values make sense."""
+        return self.kind.name in TEXTS and not self.kind.is_list
+
+
+class TableColumns:
+    """The columns of one table.
+
+    Attributes:
+        kind: the Datastore kind.
+        id_name: the name of the id field.
+        columns: all others, by field name.
+        unique: those whose values are unique.
+    """
+
+    def __init__(self, table: Any) -> None:
+        if hasattr(table, "_primarykey"):
+            raise NotOnDatastore(
+                f"{table._tablename}: tables with a primarykey of their own are not offered; use the id"
+            )
+        self.kind: str = (table._raw_rname or table._dalname).strip('"')
+        self.id_name: str = table._id.name
+        self.columns = {field.name: Column(field, table) for field in table if field.name != self.id_name}
+        self.unique = [column for column in self.columns.values() if column.unique]
+
+
+def columns_of(table: Any) -> TableColumns:
+    """Return a table's columns, made once."""
+    found: TableColumns | None = table.__dict__.get("_gaeport_columns")
+    if found is None or len(found.columns) + 1 != len(table._fields):
+        found = TableColumns(table)
+        table.__dict__["_gaeport_columns"] = found
+    return found
+
+
+def is_null(stored: Any) -> bool:
+    """Return whether a `wire.Value` is NULL."""
+    return bool(stored.WhichOneof("value_type") == "null_value")
+
+
+def id_of_key(key: Any) -> int:
+    """Return the id of an entity's key.
+
+    Raises:
+        NotOnDatastore: the entity has a name, which pyDAL has no place for.
+    """
+    last = key.path[len(key.path) - 1]
+    if not last.id:
+        raise NotOnDatastore(
+            f"the entity {last.kind!r}, {last.name!r} has a key name; pyDAL's rows have numeric ids only"
+        )
+    number: int = last.id
+    return number
+
+
+def to_scratch(value: Any, kind: FieldType) -> Any:
+    """Return a plain value in the form in which it stands in the scratch database."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "T" if value else "F"
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(" ")
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value) if kind.precision <= MAX_REAL_DIGITS else str(value)
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    return list_to_scratch(value) if isinstance(value, list) else value
+
+
+def list_to_scratch(items: Iterable[Any]) -> str:
+    """Return a list as text: as JSON, which gives it back exactly, and as pyDAL writes it, for `contains`."""
+    kept = list(items)
+    exact = json.dumps(kept).replace("|", "\\u007c")  # no bar in the part that is not searched
+    bars = "|".join(str(item).replace("|", "||") for item in kept)
+    return f"{exact}{ITEM_MARK}|{bars}|"
+
+
+def list_from_scratch(text: str) -> list[Any]:
+    """Return the list that `list_to_scratch` was given."""
+    found: list[Any] = json.loads(text.partition(ITEM_MARK)[0])
+    return found
+
+
+def _id_of(value: Any) -> Any:
+    if isinstance(value, int | str | float):
+        return value
+    return value["id"] if hasattr(value, "update_record") or hasattr(value, "as_dict") else value
+
+
+def _json_text(value: Any) -> str:
+    from pydal.helpers.serializers import serializers
+
+    text: str = serializers.json(value)
+    return text
+
+
+def _timestamp(moment: datetime.datetime) -> Any:
+    since = moment - _EPOCH
+    value = wire.Value()
+    value.timestamp_value.seconds = since.days * 86_400 + since.seconds
+    value.timestamp_value.nanos = since.microseconds * 1000
+    return value
+
+
+def _plain(value: Any) -> Any:
+    which = value.WhichOneof("value_type")
+    if which == "null_value" or which is None:
+        return None
+    if which == "timestamp_value":
+        stamp = value.timestamp_value
+        return _EPOCH + datetime.timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
+    if which == "array_value":
+        return [_plain(item) for item in value.array_value.values]
+    if which == "key_value":
+        return id_of_key(value.key_value)
+    return getattr(value, which)

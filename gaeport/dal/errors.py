@@ -1,0 +1,12 @@
+"""The errors of a database that applications catch."""
+
+import sqlite3
+
+from gaeport.errors import GaeportError
+
+
+class IntegrityError(GaeportError, sqlite3.IntegrityError):
+    """A row breaks a rule of its table: `unique`, `notnull`, an id that is taken, a reference that restricts.
+
+    It is the error that pyDAL's own drivers raise, so `except db._adapter.driver.IntegrityError` catches it.
+    """

@@ -1,0 +1,386 @@
+"""Selects, counts and aggregates: by Datastore alone where it can, on the scratch database where it cannot."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from pydal.helpers.methods import use_common_filters
+from pydal.objects import Expression, Field, Select
+
+from gaeport.dal import scratch
+from gaeport.dal.columns import columns_of, id_of_key
+from gaeport.dal.conditions import KEY, both, not_null
+from gaeport.dal.loading import Loader, Source, sources_of
+from gaeport.dal.plan import Plan
+from gaeport.dal.translation import Translation, conjuncts, operator_of, order_of, translate
+from gaeport.datastore import wire
+from gaeport.datastore.client import Found
+from gaeport.datastore.field_types import decimal_from_stored
+from gaeport.errors import NotOnDatastore, ScanLimitExceeded
+
+FIRST_BATCH = 100  # entities read at first where a limit may be satisfied before all are read
+
+_IN_MEMORY = ("join", "left", "groupby", "having", "distinct")
+
+
+class SelectText(str):
+    """The SQL of a select, as `_select()` gives it, which knows what it selects, so that it can be run here.
+
+    Attributes:
+        query: the condition.
+        fields: what to select.
+        attributes: the attributes of the select.
+    """
+
+    query: Any
+    fields: list[Any]
+    attributes: dict[str, Any]
+
+    @classmethod
+    def of(cls, sql: str, query: Any, fields: list[Any], attributes: dict[str, Any]) -> "SelectText":
+        """Return SQL with what it was made from."""
+        text = cls(sql)
+        text.query, text.fields, text.attributes = query, fields, attributes
+        return text
+
+
+class Selects:
+    """The reading half of an adapter."""
+
+    def __init__(self, adapter: Any) -> None:
+        self.adapter = adapter
+
+    def rows(self, query: Any, fields: list[Any], attributes: dict[str, Any]) -> tuple[list[str], list[Any]]:
+        """Run a select.
+
+        Args:
+            query: the condition; None for none.
+            fields: Fields and Expressions.
+            attributes: pyDAL's: left, join, distinct, orderby, groupby, having, limitby, orderby_on_limitby.
+
+        Returns:
+            The names of the columns, and the rows as tuples of values that the parser takes.
+
+        Raises:
+            ScanLimitExceeded: too much would have to be read for what is done in memory.
+        """
+        if attributes.get("for_update"):
+            raise NotOnDatastore("select(for_update=True) is not offered: Datastore's commits compare versions instead")
+        query = self.resolved(query)
+        served = self._direct(query, fields, attributes) or self._aggregated(query, fields, attributes)
+        return served or self._in_memory(query, fields, attributes)
+
+    def resolved(self, query: Any) -> Any:
+        """Return a query with its nested selects replaced by the values that they give now."""
+        if not hasattr(query, "first") or not hasattr(query, "op") or isinstance(query, Field):
+            return query
+        first, second = self.resolved(query.first), query.second
+        values = self.nested_values(second)
+        second = self.resolved(second) if values is None else values
+        if first is query.first and second is query.second:
+            return query
+        made = type(query)(query.db, query.op, first, second, **(query.optional_args or {}))
+        if hasattr(query, "ignore_common_filters"):
+            made.ignore_common_filters = query.ignore_common_filters
+        return made
+
+    def nested_values(self, nested: Any) -> list[Any] | None:
+        """Return the values of a nested select of one column, or None where it is none."""
+        if isinstance(nested, SelectText):
+            query, fields, attributes = nested.query, nested.fields, nested.attributes
+        elif isinstance(nested, Select):
+            query, fields, attributes = nested._query, nested._qfields, nested._attributes
+        else:
+            return None
+        if len(fields) != 1:
+            raise ValueError("Subquery in belongs() must select exactly 1 column")
+        _, rows = self.rows(query, fields, dict(attributes))
+        return list(dict.fromkeys(row[0] for row in rows))
+
+    # What Datastore serves alone.
+
+    def _single(self, query: Any, fields: Sequence[Any]) -> tuple[Any, Any] | None:
+        """Return the only table and the query with the common filters, or None where there are several tables."""
+        tables = self.adapter.tables(query)
+        if use_common_filters(query):
+            query = self.adapter.common_filter(query, list(tables.values()))
+            tables = self.adapter.tables(query)
+        for field in fields:
+            if isinstance(field, Field):
+                tables.setdefault(field._tablename, field.table)
+        if len(tables) != 1:
+            return None
+        table = next(iter(tables.values()))
+        return None if isinstance(table, Select) else (table, query)
+
+    def translation(self, query: Any, table: Any) -> Translation:
+        """Translate a query on one table."""
+        parts = [] if query is None else conjuncts(query)
+        return translate(parts, table, self.adapter.store.client.key)
+
+    def _direct(self, query: Any, fields: list[Any], attributes: dict[str, Any]) -> tuple[list[str], list[Any]] | None:
+        if any(attributes.get(name) for name in _IN_MEMORY) or not all(isinstance(field, Field) for field in fields):
+            return None
+        single = self._single(query, fields)
+        if single is None:
+            return None
+        table, query = single
+        found = self.entities(query, table, attributes)
+        if found is None:
+            return None
+        return [field.longname for field in fields], _plain_rows(table, fields, found)
+
+    def entities(self, query: Any, table: Any, attributes: dict[str, Any]) -> list[Found] | None:
+        """Return the entities of a table that a query selects, in order, or None where Datastore alone cannot tell."""
+        translation = self.translation(query, table)
+        order, reasons = order_of(attributes.get("orderby"), table)
+        limitby = attributes.get("limitby")
+        if reasons or not translation.exact:
+            return None
+        if limitby and not order and attributes.get("orderby_on_limitby", True):
+            order = [(KEY, wire.ASCENDING)]
+        if translation.split and (order or limitby):
+            return None
+        if translation.ids is not None:
+            return self._looked_up(table, translation, order, limitby)
+        offset, limit = (limitby[0], max(0, limitby[1] - limitby[0])) if limitby else (0, None)
+        columns = columns_of(table)
+        found = (
+            []
+            if limit == 0
+            else list(self.adapter.store.fetch(columns, translation, order=order, limit=limit, offset=offset))
+        )
+        if not order and not limitby:
+            found.sort(key=lambda entry: id_of_key(entry.entity.key))  # as SQL databases give them
+        self._plan("select", "nothing" if translation.empty else "query", len(found))
+        return found
+
+    def _looked_up(
+        self, table: Any, translation: Translation, order: Sequence[tuple[str, int]], limitby: Any
+    ) -> list[Found] | None:
+        ids = translation.ids or []
+        if len(ids) > 1 and [name for name, _ in order] not in ([], [KEY]):
+            return None
+        found: list[Found] = self.adapter.store.lookup(columns_of(table), sorted(ids))
+        if order and order[0][1] == wire.DESCENDING:
+            found.reverse()
+        self._plan("select", "lookup", len(found))
+        return found[limitby[0] : limitby[1]] if limitby else found
+
+    def _aggregated(
+        self, query: Any, fields: list[Any], attributes: dict[str, Any]
+    ) -> tuple[list[str], list[Any]] | None:
+        """Return one row of counts, sums, averages, least and greatest values, read from the indexes alone."""
+        if any(attributes.get(name) for name in (*_IN_MEMORY, "orderby", "limitby")):
+            return None
+        wanted = [_aggregate_of(field) for field in fields]
+        if not wanted or None in wanted:
+            return None
+        inner = [field for _, field in wanted if field is not None]  # type: ignore[misc]
+        single = self._single(query, inner)
+        if single is None:
+            return None
+        table, query = single
+        translation = self.translation(query, table)
+        if not translation.exact or translation.ids is not None or translation.split or translation.empty:
+            return None
+        if not all(_aggregable(table, name, field) for name, field in wanted):  # type: ignore[misc]
+            return None
+        row = tuple(self._aggregate(table, translation, name, field) for name, field in wanted)  # type: ignore[misc]
+        self._plan("select", "aggregation", 0)
+        return [self.adapter._colexpand(field, {}) for field in fields], [row]
+
+    def _aggregate(self, table: Any, translation: Translation, name: str, field: Any) -> Any:
+        columns, store = columns_of(table), self.adapter.store
+        if field.name == columns.id_name:
+            return store.aggregate(columns, translation.condition, "count").integer_value
+        column = columns.columns[field.name]
+        condition = both([translation.condition, not_null(column.prop)])
+        if name == "COUNT":
+            return store.aggregate(columns, condition, "count").integer_value
+        if name in ("MIN", "MAX"):
+            order = [(column.prop, wire.ASCENDING if name == "MIN" else wire.DESCENDING)]
+            first = next(store.fetch(columns, Translation(condition), order=order, limit=1), None)
+            return None if first is None else column.from_wire(first.entity.properties[column.prop])
+        # The sum of nothing is 0 in Datastore and NULL in SQL; the average tells the two apart.
+        average = store.aggregate(columns, translation.condition, "avg", column.prop)
+        if average.WhichOneof("value_type") == "null_value":
+            return None
+        if name == "AVG":
+            mean = average.double_value if average.WhichOneof("value_type") == "double_value" else average.integer_value
+            return mean / 10**column.kind.scale if column.kind.name == "decimal" else mean
+        total = store.aggregate(columns, translation.condition, "sum", column.prop)
+        number = getattr(total, total.WhichOneof("value_type"))
+        return decimal_from_stored(int(number), column.kind) if column.kind.name == "decimal" else number
+
+    def count(self, query: Any, distinct: Any) -> int:
+        """Return how many rows a query selects, or how many different values they have of what `distinct` says."""
+        query = self.resolved(query)
+        single = None if distinct else self._single(query, [])
+        if single is not None:
+            table, filtered = single
+            translation = self.translation(filtered, table)
+            if translation.empty:
+                self._plan("count", "nothing", 0)
+                return 0
+            if translation.exact and not translation.split:
+                return self._counted(table, translation)
+        sql = self.adapter.count_sql(query, distinct)
+        rows = self._evaluate(query, [distinct] if distinct else [], {}, lambda: sql, "count")
+        number: int = rows[0][0]
+        return number
+
+    def _counted(self, table: Any, translation: Translation) -> int:
+        columns, store = columns_of(table), self.adapter.store
+        if translation.ids is not None:
+            found = store.lookup(columns, translation.ids)
+            self._plan("count", "lookup", len(found))
+            return len(found)
+        self._plan("count", "aggregation", 0)
+        number: int = store.aggregate(columns, translation.condition, "count").integer_value
+        return number
+
+    # What needs the scratch database.
+
+    def _in_memory(self, query: Any, fields: list[Any], attributes: dict[str, Any]) -> tuple[list[str], list[Any]]:
+        plain = {name: value for name, value in attributes.items() if name not in ("cache", "processor", "cacheable")}
+        colnames, sql = self.adapter.select_sql(query, fields, plain)
+        return colnames, self._evaluate(query, fields, plain, lambda: sql, "select")
+
+    def _evaluate(
+        self, query: Any, fields: Sequence[Any], attributes: dict[str, Any], sql: Callable[[], str], operation: str
+    ) -> list[Any]:
+        """Read what an operation needs, run its SQL on it, and return the rows."""
+        tables = self._tables(query, fields, attributes)
+        filtered = query
+        if use_common_filters(query):
+            filtered = self.adapter.common_filter(query, list(self.adapter.tables(query).values()))
+        sources, edges = sources_of(tables, filtered, attributes.get("join"), attributes.get("left"))
+        loader = Loader(self.adapter.store, _reasons(fields, attributes))
+        loader.reasons += order_of(attributes.get("orderby"), sources[0].table)[1] if len(sources) == 1 else ["a join"]
+        connection = self.adapter.connection
+        try:
+            for source in sources:
+                scratch.create(connection, source.table, source.columns)
+            streamed = self._streamed(sources, loader, attributes, sql)
+            if streamed is None:
+                loader.load(sources, edges)
+                for source in sources:
+                    scratch.insert(connection, source.table, source.columns, loader.found[source.name])
+                streamed = connection.execute(sql()).fetchall()
+        except sqlite3.OperationalError as error:
+            raise SyntaxError(f"SQLite, which does this in memory, does not understand it: {error}") from error
+        finally:
+            scratch.drop(connection, [source.table for source in sources])
+        self._plan(operation, "memory", loader.entities, loader.reasons)
+        return streamed
+
+    def _streamed(
+        self, sources: Sequence[Source], loader: Loader, attributes: dict[str, Any], sql: Callable[[], str]
+    ) -> list[Any] | None:
+        """Read in order, batch by batch, until a limit is satisfied; None where the order does not allow that."""
+        limitby = attributes.get("limitby")
+        if not limitby or len(sources) != 1 or any(attributes.get(name) for name in _IN_MEMORY):
+            return None
+        source = sources[0]
+        translation = self.translation_of(source)
+        order, reasons = order_of(attributes.get("orderby"), source.table)
+        if reasons or translation.ids is not None or translation.split:
+            return None
+        if not order and attributes.get("orderby_on_limitby", True):
+            order = [(KEY, wire.ASCENDING)]
+        loader.reasons += translation.reasons
+        entries = self.adapter.store.fetch(source.columns, translation, order=order)
+        return self._until(entries, source, loader, limitby, sql)
+
+    def _until(
+        self, entries: Iterator[Found], source: Source, loader: Loader, limitby: Any, sql: Callable[[], str]
+    ) -> list[Any]:
+        connection, limit = self.adapter.connection, self.adapter.store.address.scan_limit
+        wanted, size = limitby[1] - limitby[0], max(FIRST_BATCH, limitby[1])
+        while True:
+            batch = list(islice(entries, min(size, limit + 1 - loader.entities)))
+            loader.entities += len(batch)
+            if loader.entities > limit:
+                raise ScanLimitExceeded(source.columns.kind, limit, loader.reasons)
+            scratch.insert(connection, source.table, source.columns, batch)
+            rows: list[Any] = connection.execute(sql()).fetchall()
+            if len(rows) >= wanted or not batch:
+                return rows
+            size *= 2
+
+    def translation_of(self, source: Source) -> Translation:
+        """Translate the conditions of a source."""
+        return translate(source.parts, source.table, self.adapter.store.client.key)
+
+    def _tables(self, query: Any, fields: Sequence[Any], attributes: dict[str, Any]) -> list[Any]:
+        joins = [attributes.get(name) or None for name in ("join", "left")]
+        joined = [item for join in joins if join for item in (join if isinstance(join, list | tuple) else [join])]
+        conditions = [item for item in joined if isinstance(item, Expression)]
+        others = [item for item in fields if isinstance(item, Expression)]
+        tables = dict(self.adapter.tables(query, *others, *[item.second for item in conditions]))
+        for item in joined:
+            table = item.first if isinstance(item, Expression) else item
+            tables[table._tablename] = table
+        nested = [table for table in tables.values() if isinstance(table, Select)]
+        if nested:
+            raise NotOnDatastore("selecting from a nested select or a CTE is not offered; belongs(nested select) is")
+        return list(tables.values())
+
+    def _plan(self, operation: str, served: str, entities: int, reasons: Sequence[str] = ()) -> None:
+        self.adapter.note(Plan(operation, served, entities, list(dict.fromkeys(reasons))))
+
+
+def _plain_rows(table: Any, fields: Sequence[Any], found: Sequence[Found]) -> list[Any]:
+    """Return the values of the fields of each entity."""
+    columns = columns_of(table)
+    getters = [columns.columns.get(field.name) for field in fields]
+    rows = []
+    for entry in found:
+        properties = entry.entity.properties
+        row: list[Any] = []
+        for column in getters:
+            if column is None:
+                row.append(id_of_key(entry.entity.key))
+            elif column.prop in properties:
+                row.append(column.from_wire(properties[column.prop]))
+            else:
+                row.append(None)
+        rows.append(tuple(row))
+    return rows
+
+
+def _aggregate_of(expression: Any) -> tuple[str, Any] | None:
+    """Return what an expression aggregates and which field, or None where it is no plain aggregate of a field."""
+    if isinstance(expression, Field) or not isinstance(expression, Expression):
+        return None
+    name = operator_of(expression)
+    if name == "_as":
+        return _aggregate_of(expression.first)
+    if name == "count" and isinstance(expression.first, Field) and not expression.second:
+        return "COUNT", expression.first
+    if name == "aggregate" and isinstance(expression.first, Field):
+        return (expression.second, expression.first) if expression.second in ("SUM", "AVG", "MIN", "MAX") else None
+    return None
+
+
+def _aggregable(table: Any, name: str, field: Any) -> bool:
+    if field._tablename != table._tablename:
+        return False
+    columns = columns_of(table)
+    if field.name == columns.id_name:
+        return name == "COUNT"
+    column = columns.columns[field.name]
+    if not column.searchable or column.kind.is_list:
+        return False
+    numeric = column.kind.name in ("integer", "bigint", "double", "float", "decimal") and column.kind.scaled
+    return name in ("COUNT", "MIN", "MAX") or numeric
+
+
+def _reasons(fields: Sequence[Any], attributes: dict[str, Any]) -> list[str]:
+    """Return what of a select is done in memory whatever its condition."""
+    found = [name for name in _IN_MEMORY if attributes.get(name)]
+    if any(not isinstance(field, Field) for field in fields):
+        found.append("an expression among the fields")
+    return found

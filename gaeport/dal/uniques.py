@@ -1,0 +1,123 @@
+"""Unique fields: one marker entity for each value in use, written in the commit that writes the row.
+
+A marker's name says kind, property and value; it holds the row's id. Inserting a marker that exists fails the commit,
+which is what makes two rows with one value impossible, in a race too. A marker whose row is gone, or has another
+value by now, is stale (entities were written by NDB, or a kind was emptied by hand): it is taken over.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from gaeport.dal.columns import Column, TableColumns
+from gaeport.dal.errors import IntegrityError
+from gaeport.dal.store import Store
+from gaeport.datastore import wire
+
+KIND = "Unique"
+
+
+class Uniques:
+    """The markers of one store's rows."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def key(self, columns: TableColumns, column: Column, value: Any) -> Any | None:
+        """Return the key of the marker for a stored value, or None for NULL, which any number of rows may have."""
+        if value.WhichOneof("value_type") in ("null_value", None):
+            return None
+        bare = wire.Value()
+        bare.CopyFrom(value)
+        bare.ClearField("exclude_from_indexes")
+        namespace = self._store.client.namespace
+        said = (
+            "\0".join((namespace, columns.kind, column.prop)).encode()
+            + b"\0"
+            + bare.SerializeToString(deterministic=True)
+        )
+        return self._store.own_client.key(KIND, hashlib.sha256(said).hexdigest())
+
+    def claim(self, columns: TableColumns, entity: Any) -> list[Any]:
+        """Return the mutations that take the values of a new row."""
+        return self.change(columns, None, entity)
+
+    def change(self, columns: TableColumns, before: Any, after: Any) -> list[Any]:
+        """Return the mutations for a row that changes.
+
+        Args:
+            columns: the table.
+            before: the entity as it is; None for a new one.
+            after: the entity as it will be; None for one that is deleted.
+        """
+        mutations = []
+        for column in columns.unique:
+            old, new = self._key_of(columns, column, before), self._key_of(columns, column, after)
+            if old == new:
+                continue
+            if old is not None:
+                mutations.append(wire.Mutation(delete=old))
+            if new is not None:
+                mutations.append(wire.Mutation(insert=_marker(new, after.key, column)))
+        return mutations
+
+    def _key_of(self, columns: TableColumns, column: Column, entity: Any) -> Any | None:
+        if entity is None or column.prop not in entity.properties:
+            return None
+        return self.key(columns, column, entity.properties[column.prop])
+
+    def settle(self, columns: TableColumns, mutations: Iterable[Any]) -> list[Any]:
+        """Look into a commit that failed on a marker: return its mutations with stale markers taken over.
+
+        Raises:
+            IntegrityError: a marker is not stale.
+        """
+        settled = list(mutations)
+        places = [at for at, mutation in enumerate(settled) if _is_marker(mutation)]
+        found = self._store.own_client.lookup([settled[at].insert.key for at in places])
+        for at, present in zip(places, found, strict=True):
+            if present is None:
+                continue
+            marker = settled[at].insert
+            column = columns.columns[marker.properties["field"].string_value]
+            row = present.entity.properties["row"].integer_value
+            wanted = marker.properties["row"].integer_value
+            if row != wanted and self._in_use(columns, column, row, marker.key):
+                raise IntegrityError(f"UNIQUE constraint failed: {column.label}: the row {row} has this value")
+            settled[at] = wire.Mutation(
+                update=marker, base_version=present.version, conflict_resolution_strategy=wire.FAIL
+            )
+        return settled
+
+    def _in_use(self, columns: TableColumns, column: Column, row: int, marker: Any) -> bool:
+        found = self._store.lookup(columns, [row])
+        if not found:
+            return False
+        return bool(self._key_of(columns, column, found[0].entity) == marker)
+
+    def check_distinct(self, columns: TableColumns, entities: Sequence[Any]) -> None:
+        """Refuse rows of one commit that share a unique value.
+
+        Raises:
+            IntegrityError: two of them do.
+        """
+        for column in columns.unique:
+            names = [self._key_of(columns, column, entity) for entity in entities]
+            used = [name.path[0].name for name in names if name is not None]
+            if len(used) != len(set(used)):
+                raise IntegrityError(f"UNIQUE constraint failed: {column.label}: two rows of one insert share a value")
+
+
+def _marker(key: Any, row: Any, column: Column) -> Any:
+    marker = wire.Entity(key=key)
+    for name, value in (
+        ("row", wire.Value(integer_value=row.path[0].id)),
+        ("field", wire.Value(string_value=column.name)),
+    ):
+        value.exclude_from_indexes = True
+        marker.properties[name].CopyFrom(value)
+    return marker
+
+
+def _is_marker(mutation: Any) -> bool:
+    return bool(mutation.WhichOneof("operation") == "insert" and mutation.insert.key.path[0].kind == KIND)

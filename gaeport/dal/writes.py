@@ -1,0 +1,280 @@
+"""Inserts, updates and deletes: each row by compare-and-set, rows packed into few commits."""
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pydal.helpers.methods import use_common_filters
+from pydal.objects import Expression, Query
+
+from gaeport.dal.columns import Column, TableColumns, columns_of, id_of_key, is_null
+from gaeport.dal.errors import IntegrityError
+from gaeport.dal.plan import Plan
+from gaeport.dal.store import chunks
+from gaeport.dal.uniques import Uniques
+from gaeport.datastore import wire
+from gaeport.datastore.client import Found, backoff
+from gaeport.errors import AlreadyExists, FailedPrecondition, NotFound
+
+ATTEMPTS = 8  # of a compare-and-set against others that write the same rows
+_TIME_START = 1_577_836_800  # seconds; 2020-01-01: 41 bits of milliseconds from there reach to 2089
+_RANDOM_BITS = 12
+_CONFLICTS = (AlreadyExists, FailedPrecondition, NotFound)
+
+
+class TimeIds:
+    """Makes ids that grow with time: milliseconds since 2020, then twelve random bits; below 2^53."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def next(self) -> int:
+        """Return an id above all that this process made before."""
+        with self._lock:
+            milliseconds = int((time.time() - _TIME_START) * 1000)
+            made = (milliseconds << _RANDOM_BITS) | random.getrandbits(_RANDOM_BITS)
+            self._last = max(self._last + 1, made)
+            return self._last
+
+
+class Writes:
+    """The writing half of an adapter."""
+
+    def __init__(self, adapter: Any) -> None:
+        self.adapter = adapter
+        self.store = adapter.store
+        self.uniques = Uniques(adapter.store)
+        self._time_ids = TimeIds()
+
+    # Inserts.
+
+    def insert(self, table: Any, rows: Sequence[Sequence[tuple[Any, Any]]]) -> list[int]:
+        """Insert rows, as many in one commit as fit, and return their ids.
+
+        Args:
+            table: the pyDAL table.
+            rows: for each row the fields with their values.
+
+        Raises:
+            IntegrityError: a unique value or an id is taken, or a notnull field has no value. Rows of commits before
+                are written.
+            FieldValueError: a value does not fit its field.
+        """
+        columns = columns_of(table)
+        entities = [self._entity(columns, row) for row in rows]
+        self._complete_keys(columns, entities)
+        self.uniques.check_distinct(columns, entities)
+        groups = [[wire.Mutation(insert=entity), *self.uniques.claim(columns, entity)] for entity in entities]
+        ids: list[int] = []
+        for group in chunks(groups):
+            ids += self._insert_chunk(columns, group)
+        self.adapter.note(Plan("insert", "commit", 0))
+        return ids
+
+    def _insert_chunk(self, columns: TableColumns, groups: Sequence[Sequence[Any]]) -> list[int]:
+        mutations = [mutation for group in groups for mutation in group]
+        for attempt in range(ATTEMPTS):
+            try:
+                results = self.store.commit(mutations)
+                break
+            except _CONFLICTS as error:
+                if attempt == ATTEMPTS - 1:
+                    raise IntegrityError(f"the insert into {columns.kind} met others {ATTEMPTS} times") from error
+                mutations = self._after_conflict(columns, mutations)
+        ids, at = [], 0
+        for group in groups:
+            key = mutations[at].insert.key
+            ids.append(id_of_key(key if key.path[0].id else results[at].key))
+            at += len(group)
+        return ids
+
+    def _after_conflict(self, columns: TableColumns, mutations: Sequence[Any]) -> list[Any]:
+        """Return the mutations of an insert that failed, with other ids and stale markers taken over."""
+        rows = [mutation.insert.key for mutation in mutations if mutation.insert.key.path[0].kind == columns.kind]
+        taken = self.store.lookup(columns, [key.path[0].id for key in rows if key.path[0].id])
+        if taken:
+            number = id_of_key(taken[0].entity.key)
+            raise IntegrityError(
+                f"UNIQUE constraint failed: {columns.kind}.{columns.id_name}: the id {number} is taken"
+            )
+        return self.uniques.settle(columns, mutations)
+
+    def _entity(self, columns: TableColumns, row: Sequence[tuple[Any, Any]]) -> Any:
+        values = {field.name: value for field, value in row}
+        entity = wire.Entity()
+        given = values.pop(columns.id_name, None)
+        entity.key.CopyFrom(self._key(columns, None if given is None else int(given)))
+        for name, column in columns.columns.items():
+            stored = column.to_wire(values.get(name))
+            _put(entity, column, stored)
+        return entity
+
+    def _key(self, columns: TableColumns, number: int | None) -> Any:
+        client = self.store.client
+        if number is not None and number < 1:
+            raise IntegrityError(f"{columns.kind}.{columns.id_name}: {number} is no id; ids are above 0")
+        if number is None and self.store.address.ids == "time":
+            number = -self._time_ids.next()
+        key = client.key(columns.kind, abs(number) if number is not None else 0)
+        if number is None:
+            key.path[0].ClearField("id")
+        elif number > 0:
+            self.store.client.reserve_ids([key])  # so that Datastore never allocates it
+        return key
+
+    def _complete_keys(self, columns: TableColumns, entities: Sequence[Any]) -> None:
+        """Allocate ids where markers have to name them."""
+        waiting = [entity for entity in entities if not entity.key.path[0].id]
+        if columns.unique and waiting:
+            keys = self.store.client.allocate_ids([entity.key for entity in waiting])
+            for entity, key in zip(waiting, keys, strict=True):
+                entity.key.CopyFrom(key)
+
+    # Updates and deletes.
+
+    def update(self, table: Any, query: Any, fields: Sequence[tuple[Any, Any]]) -> int:
+        """Change the rows that a query selects, and return how many.
+
+        A row that another writer changes in between is read again, and changed if it still belongs to the query.
+
+        Args:
+            table: the pyDAL table.
+            query: the condition.
+            fields: the fields with their values, which may be expressions of the row's own fields.
+
+        Raises:
+            IntegrityError: a unique value is taken, or a notnull field gets no value. Rows of commits before are
+                changed.
+        """
+        columns = columns_of(table)
+        if any(field.name == columns.id_name for field, _ in fields):
+            raise IntegrityError(f"{columns.kind}.{columns.id_name}: an entity's id cannot be changed")
+        computed = [(field, value) for field, value in fields if isinstance(value, Expression | Query)]
+        fixed = {
+            field.name: columns.columns[field.name].to_wire(value)
+            for field, value in fields
+            if not isinstance(value, Expression | Query)
+        }
+
+        def changed(found: Found, values: Sequence[Any]) -> Any:
+            entity = wire.Entity()
+            entity.CopyFrom(found.entity)
+            stored = dict(fixed)
+            for (field, _), value in zip(computed, values, strict=True):
+                stored[field.name] = columns.columns[field.name].to_wire(self._parsed(field, value))
+            for name, value in stored.items():
+                _put(entity, columns.columns[name], value)
+            return entity
+
+        return self._rewrite(table, query, [value for _, value in computed], changed, "update")
+
+    def _parsed(self, field: Any, value: Any) -> Any:
+        return self.adapter.parse_value(value, field._itype, field.type)
+
+    def delete(self, table: Any, query: Any) -> list[int]:
+        """Delete the rows that a query selects, and return their ids."""
+        deleted: list[int] = []
+
+        def gone(found: Found, values: Sequence[Any]) -> Any:
+            return None
+
+        self._rewrite(table, query, [], gone, "delete", deleted)
+        return deleted
+
+    def _rewrite(
+        self, table: Any, query: Any, expressions: list[Any], made: Any, operation: str, ids: list[int] | None = None
+    ) -> int:
+        """Write anew, or delete, what a query selects; what others change meanwhile is selected again."""
+        columns = columns_of(table)
+        done: set[int] = set()
+        for attempt in range(ATTEMPTS):
+            selected = self._selected(table, query, expressions, done if attempt else set())
+            groups = [self._group(columns, found, made(found, values)) for found, values in selected]
+            conflicts = 0
+            for group in chunks(groups):
+                written = self._write(columns, group)
+                conflicts += len(group) - len(written)
+                done.update(written)
+            if not conflicts:
+                break
+            if attempt == ATTEMPTS - 1:
+                raise FailedPrecondition(f"{conflicts} rows of {columns.kind} were changed by others {ATTEMPTS} times")
+            backoff(attempt)
+        if ids is not None:
+            ids += sorted(done)
+        self.adapter.note(Plan(operation, "commit", len(done)))
+        return len(done)
+
+    def _selected(
+        self, table: Any, query: Any, expressions: list[Any], done: set[int]
+    ) -> list[tuple[Found, Sequence[Any]]]:
+        """Return the entities that a query selects, with the values of expressions, without those already done."""
+        selects = self.adapter.selects
+        query = selects.resolved(query)
+        if use_common_filters(query):
+            query = self.adapter.common_filter(query, [table])
+            query.ignore_common_filters = True
+        found = None if expressions else selects.entities(query, table, {})
+        values: dict[int, Sequence[Any]] = {}
+        if found is None:
+            _, rows = selects.rows(query, [table._id, *expressions], {"orderby_on_limitby": False})
+            values = {row[0]: row[1:] for row in rows}
+            found = self.store.lookup(columns_of(table), list(values))
+        return [
+            (entry, values.get(number, ())) for entry in found if (number := id_of_key(entry.entity.key)) not in done
+        ]
+
+    def _group(self, columns: TableColumns, found: Found, entity: Any) -> list[Any]:
+        guard = {"base_version": found.version, "conflict_resolution_strategy": wire.FAIL}
+        if entity is None:
+            mutation = wire.Mutation(delete=found.entity.key, **guard)
+        else:
+            mutation = wire.Mutation(update=entity, **guard)
+        return [mutation, *self.uniques.change(columns, found.entity, entity)]
+
+    def _write(self, columns: TableColumns, groups: Sequence[Sequence[Any]]) -> list[int]:
+        """Commit groups, each on its own if they cannot be together; return the ids of the rows written."""
+        try:
+            self.store.commit([mutation for group in groups for mutation in group])
+        except _CONFLICTS:
+            if len(groups) > 1:
+                return [number for group in groups for number in self._write(columns, [group])]
+            return self._write_alone(columns, groups[0])
+        return [_row_id(group) for group in groups]
+
+    def _write_alone(self, columns: TableColumns, group: Sequence[Any]) -> list[int]:
+        """Try the mutations of one row again, stale markers taken over; return no id where the row itself changed."""
+        settled = self.uniques.settle(columns, group)
+        if settled == list(group):
+            return []
+        try:
+            self.store.commit(settled)
+        except _CONFLICTS:
+            return []
+        return [_row_id(group)]
+
+    def truncate(self, table: Any) -> int:
+        """Delete all rows of a table, and the markers of their unique values; return how many."""
+        columns = columns_of(table)
+        if columns.unique:
+            query = table._id > 0
+            query.ignore_common_filters = True
+            return len(self.delete(table, query))
+        keys = list(self.store.ids(columns))
+        for group in chunks([[wire.Mutation(delete=key)] for key in keys]):
+            self.store.commit([mutation for entry in group for mutation in entry])
+        return len(keys)
+
+
+def _put(entity: Any, column: Column, stored: Any) -> None:
+    if column.notnull and is_null(stored):
+        raise IntegrityError(f"NOT NULL constraint failed: {column.label}")
+    column.put(entity, stored)
+
+
+def _row_id(group: Sequence[Any]) -> int:
+    mutation = group[0]
+    return id_of_key(mutation.update.key if mutation.WhichOneof("operation") == "update" else mutation.delete)
