@@ -106,10 +106,11 @@ def _deleted(db: sqlite3.Connection, key: bytes, at: int) -> Row | None:
 
 
 def last_deletion(db: sqlite3.Connection, key: bytes) -> int:
-    """Return the sequence number from which on a missing entity has surely been missing: of its deletion, or of the
-    oldest moment that the history covers."""
+    """Return the sequence number from which on a missing entity has surely been missing: of its deletion, of the
+    oldest moment that the history covers, or of the file's making."""
     found = db.execute(
-        "SELECT max(value, ifnull((SELECT max(until) FROM deleted WHERE key = ?), 0)) FROM meta WHERE name = 'pruned'",
+        "SELECT max(max(value), ifnull((SELECT max(until) FROM deleted WHERE key = ?), 0)) FROM meta"
+        " WHERE name IN ('pruned', 'born')",
         (key,),
     ).fetchone()
     return found[0]  # type: ignore[no-any-return]

@@ -8,8 +8,9 @@ The history only grows at its end, which is the cheapest thing to write: a row n
 """
 
 import sqlite3
+import time
 
-FORMAT = 3
+FORMAT = 4
 APPLICATION_ID = 0x67414550  # "gAEP"
 
 # `total` is the number of data bytes ever moved to the history, so that its size is known without adding it up.
@@ -55,6 +56,7 @@ def prepare(db: sqlite3.Connection) -> None:
         if not _is_ours(db):  # another process may have been faster
             for statement in _TABLES.strip().split(";\n"):
                 db.execute(statement)
+            db.execute("INSERT INTO meta VALUES ('born', ?)", (time.time_ns() // 1000,))
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute("COMMIT")
     except BaseException:
