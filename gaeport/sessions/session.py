@@ -263,7 +263,7 @@ class Session(MutableMapping[str, Any]):
             if self._ended is not None:
                 self._store.delete(self._ended.token)
             return None
-        if self._renew:
+        if self._renew or change.about.get("user"):  # a login, also where nobody thought of regenerate()
             return self._store.renew(self._stored, change)
         if not change.only_touches or self._stored.record.touch_due(change.touched):
             return self._store.update(self._stored, change)

@@ -124,6 +124,22 @@ def test_a_planted_id_is_worth_nothing_after_the_login(site: Site) -> None:
 
 
 @server_side
+def test_a_login_alone_gives_another_id_too(site: Site) -> None:
+    site.do(put(a=1))
+    planted = site.token
+    assert planted is not None
+    site.do(put(user_id=7))
+    assert str(site.token).partition(".")[0] != planted.partition(".")[0]
+    thief = site.other_browser()
+    thief.token = planted
+    assert thief.do(everything) == {}
+    after = str(site.token).partition(".")[0]
+    site.do(put(user_id=7, b=1))
+    assert str(site.token).partition(".")[0] == after
+    assert site.do(everything) == {"a": 1, "b": 1, "user_id": 7}
+
+
+@server_side
 def test_an_unknown_id_is_never_adopted(site: Site) -> None:
     site.token = wanted = "A" * 43
     site.do(put(a=1))
