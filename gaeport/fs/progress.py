@@ -1,0 +1,51 @@
+"""A line on a terminal that tells how far a long piece of work is."""
+
+import sys
+import time
+
+FIRST = 0.5  # seconds of work before anything is shown
+EVERY = 0.2  # seconds between two changes of the line
+WIDTH = 24  # characters of a full bar
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+class Progress:
+    """Shown on standard error where that is a terminal, and only for work that takes a while; gone at the end."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + FIRST
+        self._visible = False
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._visible:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def tell(self, text: str, part: float | None = None) -> None:
+        """Show a text, and a bar when `part` (0 to 1) is known; most calls return at once."""
+        now = time.monotonic()
+        if now < self._next or not sys.stderr.isatty():
+            return
+        self._next, self._visible = now + EVERY, True
+        sys.stderr.write(f"\r\x1b[K{_bar(part)}{text[:100]}")
+        sys.stderr.flush()
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people to read, such as "3.4 MiB"."""
+    value = float(count)
+    for unit in _UNITS:
+        if value < 1024 or unit == _UNITS[-1]:
+            break
+        value /= 1024
+    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def _bar(part: float | None) -> str:
+    if part is None:
+        return ""
+    full = round(min(1.0, max(0.0, part)) * WIDTH)
+    return f"[{'#' * full}{'.' * (WIDTH - full)}] {part:4.0%} "
