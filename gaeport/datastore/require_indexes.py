@@ -14,7 +14,7 @@ from gaeport.datastore.indexes import Index, missing
 from gaeport.datastore.transport import Transport
 from gaeport.errors import FailedPrecondition
 
-# Production's words, as reported in oppia/oppia issue 23789 and many others.
+# Production's words, as users of Datastore quote them in public reports.
 _MESSAGE = "no matching index found. recommended index is:\n"
 
 
