@@ -198,7 +198,7 @@ def encode(key: Any, entry: Entry) -> Any:
     for name in _TEXTS:
         value = getattr(entry, name)
         if value is not None:
-            _unindexed(entity, name).string_value = value
+            _set_text(_unindexed(entity, name), value)
     for name in _BLOBS:
         value = getattr(entry, name)
         if value:
@@ -220,7 +220,7 @@ def decode(found: Found) -> Entry:
             values[name] = properties[name].integer_value
     for name in _TEXTS:
         if name in properties:
-            values[name] = properties[name].string_value
+            values[name] = properties[name].string_value or os.fsdecode(properties[name].blob_value)
     for name in _BLOBS:
         if name in properties:
             values[name] = properties[name].blob_value
@@ -257,6 +257,16 @@ def _unindexed(entity: Any, name: str) -> Any:
     value = entity.properties[name]
     value.exclude_from_indexes = True
     return value
+
+
+def _set_text(value: Any, text: str) -> None:
+    """Store a text; one that has bytes in it that are not UTF-8, as bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        value.blob_value = os.fsencode(text)
+    else:
+        value.string_value = text
 
 
 def insert(entity: Any) -> Any:

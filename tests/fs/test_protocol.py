@@ -1,5 +1,6 @@
 """The protocol's promises under attack: answers lost and processes dying at every commit, instances in random turns."""
 
+import errno
 import os
 import random
 import stat
@@ -11,7 +12,8 @@ import pytest
 from gaeport.blobs.memory import MemoryStore
 from gaeport.datastore.engine import Engine
 from gaeport.datastore.transport import Transport
-from gaeport.fs import inode, times
+from gaeport.errors import Unavailable
+from gaeport.fs import inode, storage, times
 from gaeport.fs.datastore import DatastoreVolume
 from tests.fs import schedules
 from tests.fs.schedules import InTurns, Operation, Turns, check_store, contents, explains, perform
@@ -19,13 +21,15 @@ from tests.fs.volumes import Died, Interrupted, LosesAnswers, append, get, make,
 
 Work = Callable[[DatastoreVolume], object]
 Instance = Callable[..., DatastoreVolume]
-BIG = 3_000_000  # bytes; more than one commit takes along
+BIG = 300_000  # bytes; more than one commit takes along here
 
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inode, "backoff", lambda attempt: None)
     monkeypatch.setattr(times, "backoff", lambda attempt: None)
+    for name in ("CHUNK", "WITH_COMMIT", "SPILL", "BLOCK"):  # so that a file is large sooner
+        monkeypatch.setattr(storage, name, getattr(storage, name) // 10)
     monkeypatch.setattr(times, "FLUSH_AFTER", 3600.0)
     monkeypatch.setattr(inode, "PATIENCE", 3.0)
 
@@ -116,7 +120,7 @@ OPERATIONS: dict[str, Work] = {
     "append and cut": lambda v: append(v, "long", b"!" * 10_000),
     "append to large": lambda v: append(v, "big", b"!"),
     "write in place": in_place("f", 1),
-    "write in place in large": in_place("big", 1_000_000),
+    "write in place in large": in_place("big", 100_000),
     "truncate": lambda v: v.truncate(("big",), 100_000),
     "mkdir": lambda v: v.mkdir(("n",)),
     "mkdir among deployed": lambda v: v.mkdir(("shipped", "deep", "n")),
@@ -141,15 +145,17 @@ OPERATIONS: dict[str, Work] = {
 }
 
 
-@pytest.mark.parametrize("store", ["chunks", "blobs"])
+WITH_BLOBS = [name for name in OPERATIONS if any(word in name for word in ("large", "truncate", "rmtree"))]
+
+
 @pytest.mark.parametrize("applied", [True, False])
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    ("operation", "store"), [*((name, "chunks") for name in OPERATIONS), *((name, "blobs") for name in WITH_BLOBS)]
+)
 def test_one_lost_answer_changes_nothing(
     instance: Instance, engine: Engine, blobs: MemoryStore, deployed: Path, operation: str, applied: bool, store: str
 ) -> None:
     kept = blobs if store == "blobs" else None
-    if store == "blobs" and not any(word in operation for word in ("large", "truncate", "rmtree")):
-        pytest.skip("no blob has a part in it")
     fresh = iter(range(1000))
 
     def run(lose: int) -> tuple[int, schedules.Contents]:
@@ -236,8 +242,10 @@ def play(seed: int, engine: Engine, root: Path, lost: float) -> str:
             try:
                 perform(volumes[index], operation)
             except OSError as error:
-                assert error.errno not in (5, 11), (operation, error)  # EIO, EAGAIN
-                done[index].append((operation, False))
+                if error.errno in (errno.EIO, errno.EAGAIN):
+                    raise
+                if "directory was removed" not in str(error):  # Linux, too, fails a create in one replaced meanwhile
+                    done[index].append((operation, False))
             else:
                 done[index].append((operation, True))
 
@@ -245,13 +253,154 @@ def play(seed: int, engine: Engine, root: Path, lost: float) -> str:
     for volume in volumes:
         volume.times.flush()
     end = contents(make(engine, root, name=name))
-    return "" if explains(start, done, end) else f"seed {seed}: {done}\nbefore {start}\nafter {end}"
+    return "" if explains(start, done, end, doubtful=lost > 0) else f"seed {seed}: {done}\nbefore {start}\nafter {end}"
 
 
 @pytest.mark.parametrize("lost", [0.0, 0.15])
 def test_instances_in_any_turns_leave_what_some_order_explains(tmp_path: Path, lost: float) -> None:
-    for seed in range(int(os.environ.get("SCHEDULES", "60"))):
+    for seed in range(int(os.environ.get("SCHEDULES", "40"))):
         engine = Engine(None, synchronous="normal")
         assert not play(seed, engine, tmp_path / "empty", lost)
         check_store(engine, make(engine, tmp_path / "empty", name=f"m{seed}"))
         engine.close()
+
+
+def test_an_append_that_was_pending_when_its_file_was_renamed_here_keeps_what_others_appended(
+    instance: Instance,
+) -> None:
+    here = instance()
+    put(here, "log", b"1")
+    handle = here.open(("log",), os.O_WRONLY | os.O_APPEND)
+    handle.append(b"3")
+    append(instance(), "log", b"2")
+    here.rename(("log",), ("log.1",))
+    handle.close()
+    assert get(instance(), "log.1") == b"123"
+
+
+def test_after_a_lost_answer_the_next_append_keeps_what_others_appended(instance: Instance, engine: Engine) -> None:
+    put(instance(), "log", b"1")
+
+    class Loses(LosesAnswers):
+        def call(self, method: str, request: object) -> object:
+            try:
+                return super().call(method, request)
+            except Unavailable:
+                append(instance(), "log", b"3")  # before this process looks what became of its commit
+                raise
+
+    handle = instance(Loses(engine, lambda number: number == 1)).open(("log",), os.O_WRONLY | os.O_APPEND)
+    for data in (b"2", b"4"):
+        handle.append(data)
+        handle.sync()
+    handle.close()
+    assert get(instance(), "log") == b"1234"
+
+
+def test_a_discarded_write_is_seen_by_nobody_although_a_reader_is_open(instance: Instance) -> None:
+    volume = instance()
+    put(volume, "f", b"old")
+    for first in (os.O_WRONLY | os.O_TRUNC, os.O_RDONLY):
+        second = os.O_RDONLY if first else os.O_WRONLY | os.O_TRUNC
+        handles = {flags: volume.open(("f",), flags) for flags in (first, second)}
+        handles[os.O_WRONLY | os.O_TRUNC].pwrite(b"half", 0)
+        handles[os.O_WRONLY | os.O_TRUNC].discard()
+        append(volume, "f", b"!")
+        assert handles[os.O_RDONLY].pread(9, 0).startswith(b"old!")
+        handles[os.O_RDONLY].close()
+    assert get(instance(), "f") == b"old!!"
+
+
+def test_a_discarded_write_to_a_deployed_file_leaves_it_as_deployed(instance: Instance) -> None:
+    volume = instance()
+    reader = volume.open(("shipped", "read.me"), os.O_RDONLY)
+    writer = volume.open(("shipped", "read.me"), os.O_WRONLY | os.O_TRUNC)
+    writer.pwrite(b"half", 0)
+    writer.discard()
+    assert reader.pread(99, 0) == b"deployed"
+    reader.close()
+
+
+def test_a_handle_of_a_deployed_file_that_was_removed_elsewhere_does_not_bring_it_back(instance: Instance) -> None:
+    handle = instance().open(("shipped", "read.me"), os.O_WRONLY | os.O_APPEND)
+    handle.append(b"!")
+    instance().unlink(("shipped", "read.me"))
+    handle.close()
+    assert "read.me" not in names(instance(), "shipped")
+
+
+@pytest.mark.parametrize("moved", [("shipped", "read.me"), ("shipped",)])
+def test_a_handle_of_a_deployed_file_follows_it_when_it_moves_elsewhere(
+    instance: Instance, engine: Engine, moved: tuple[str, ...]
+) -> None:
+    handle = instance().open(("shipped", "read.me"), os.O_WRONLY | os.O_APPEND)
+    handle.append(b"!")
+    instance().rename(moved, ("away",))
+    handle.close()
+    assert get(instance(), "/".join(("away", *("shipped", "read.me")[len(moved) :]))) == b"deployed!"
+    assert "shipped/read.me" not in contents(instance())
+    check_store(engine, instance())
+
+
+def test_a_file_that_two_remove_is_removed_by_one(instance: Instance, engine: Engine) -> None:
+    put(instance(), "job", b"")
+    turns, winners = Turns(1), []
+    volumes = [instance(InTurns(engine, turns, lambda: False)) for _ in range(4)]
+
+    def claim(number: int) -> None:
+        try:
+            volumes[number].unlink(("job",))
+        except FileNotFoundError:
+            return
+        winners.append(number)
+
+    turns.run([lambda number=number: claim(number) for number in range(4)])  # type: ignore[misc]
+    assert len(winners) == 1
+
+
+def test_the_root_of_a_mount_that_nobody_wrote_to_can_be_changed(instance: Instance) -> None:
+    instance().chmod((), 0o700)
+    assert instance().stat(()).mode & 0o7777 == 0o700
+
+
+def test_a_gap_before_a_write_does_not_cover_what_another_wrote_there(instance: Instance) -> None:
+    put(instance(), "f", b"0123456789")
+    one, two = (instance().open(("f",), os.O_RDWR) for _ in range(2))
+    one.pwrite(b"one", 20)
+    two.pwrite(b"two", 30)
+    one.close()
+    two.close()
+    assert get(instance(), "f") == b"0123456789" + bytes(10) + b"one" + bytes(7) + b"two"
+
+
+def test_removing_a_tree_that_dies_midway_does_not_bring_deployed_contents_back(
+    instance: Instance, engine: Engine
+) -> None:
+    put(instance(), "shipped/read.me", b"written")
+    with pytest.raises(OSError, match="not empty"):
+        instance().rmtree(("shipped",))
+    assert "read.me" not in names(instance(), "shipped")
+
+
+def test_names_that_are_not_utf8_work_everywhere(tmp_path: Path, instance: Instance, deployed: Path) -> None:
+    odd = os.fsdecode(b"\xff")
+    os.mkdir(deployed / odd)
+    put(instance(), f"{odd}/f", b"1")
+    instance().symlink(f"{odd}/f", ("link",))
+    assert get(instance(), "link") == b"1"
+    assert instance().readlink(("link",)) == f"{odd}/f"
+
+
+def test_times_that_could_not_be_written_are_written_later(instance: Instance, engine: Engine) -> None:
+    put(instance(), "f", b"1")
+    faulty = LosesAnswers(engine, lambda number: number > 1, applied=False)
+    volume = instance(faulty)
+    volume.mkdir(("d",))
+    expected = volume.stat(()).mtime_ns
+    with pytest.raises(OSError, match="reset"):
+        volume.flush_times()
+    assert volume.times._timer is not None
+    assert volume.times._timer.is_alive()
+    faulty.chosen = lambda number: False
+    volume.flush_times()
+    assert instance().stat(()).mtime_ns == expected
