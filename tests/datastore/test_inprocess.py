@@ -38,7 +38,7 @@ def good() -> Any:
 
 def test_a_call_answers(channel: InProcessChannel) -> None:
     method = lookup_method(channel)
-    assert method(good(), timeout=1, metadata=()).read_time.seconds == 0
+    assert method(good(), timeout=1, metadata=()).read_time.seconds > 0
     response, call = method.with_call(good())
     assert (call.code(), call.details(), list(call.trailing_metadata())) == (grpc.StatusCode.OK, "", [])
     assert isinstance(response, wire.LookupResponse)

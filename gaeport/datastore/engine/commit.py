@@ -238,8 +238,6 @@ class Writer:
         if condition == "base_version":
             if before is not None and wanted > stored:
                 raise InvalidArgument(f"the base version {wanted} is greater than the stored version ({stored})")
-            if before is None and wanted == self._last:
-                return
             if before is None and rows.last_deletion(self._db, change.key) <= wanted <= self._last:
                 return
         key = mutation.delete if change.operation == "delete" else change.entity.key

@@ -34,7 +34,7 @@ CREATE TABLE old_entries (
     until INTEGER NOT NULL, property INTEGER NOT NULL, value BLOB NOT NULL, key BLOB NOT NULL, since INTEGER NOT NULL,
     PRIMARY KEY (until, property, value, key)) WITHOUT ROWID;
 CREATE TABLE reserved (key BLOB PRIMARY KEY NOT NULL) WITHOUT ROWID;
-INSERT INTO meta VALUES ('format', {FORMAT}), ('sequence', 1), ('pruned', 0);
+INSERT INTO meta VALUES ('format', {FORMAT}), ('pruned', 0);
 """
 
 
@@ -56,7 +56,8 @@ def prepare(db: sqlite3.Connection) -> None:
         if not _is_ours(db):  # another process may have been faster
             for statement in _TABLES.strip().split(";\n"):
                 db.execute(statement)
-            db.execute("INSERT INTO meta VALUES ('born', ?)", (time.time_ns() // 1000,))
+            now = time.time_ns() // 1000
+            db.execute("INSERT INTO meta VALUES ('born', ?), ('sequence', ?)", (now, now))
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute("COMMIT")
     except BaseException:
