@@ -14,7 +14,7 @@ from gaeport.errors import Aborted, DataLoss, DatastoreError, Internal, Permissi
 
 FILE_NAME = "datastore.sqlite3"
 BUSY_SECONDS = 60.0  # how long a call waits for other processes
-CHECKPOINT = 4_000  # pages of 4 KiB in the write-ahead log after which they are copied to the file
+CHECKPOINT = 8_000  # pages of 4 KiB in the write-ahead log after which they are copied to the file: 32 MB at most
 LOG_LIMIT = 67_108_864  # bytes; the write-ahead log is cut back to this after a checkpoint
 
 _T = TypeVar("_T")
