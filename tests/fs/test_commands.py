@@ -1,0 +1,246 @@
+"""`gaeport fs`: what it does to mounts and the disk, what it says, and its exit codes."""
+
+import os
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gaeport import cli, settings
+from gaeport.fs import commands, mounts, progress
+from gaeport.fs.copying import copy_file
+from gaeport.fs.garbage import KEEP_DAYS
+from gaeport.fs.progress import Progress, size
+
+LARGE = random.Random(1).randbytes(3_000_000)
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An application's folder with the mounts "uploads" and "errors"."""
+    root = tmp_path.resolve()
+    (root / "gaeport.toml").write_text('[[mount]]\npath = "uploads"\n[[mount]]\npath = "errors"\nprefix = "e/"\n')
+    (root / "disk" / "deep").mkdir(parents=True)
+    (root / "disk" / "small").write_text("small\n")
+    (root / "disk" / "deep" / "large").write_bytes(LARGE)
+    (root / "disk" / "link").symlink_to("small")
+    monkeypatch.chdir(root)
+    settings.use(None)
+    yield root
+    os.chdir(root)
+    mounts.unmount_all()
+
+
+def fs(*arguments: str) -> int:
+    return cli.main(["fs", *arguments])
+
+
+def test_ls_without_a_path_lists_the_mounts(application: Path, capsys: Output) -> None:
+    assert fs("ls") == 0
+    assert capsys.readouterr().out == f"{application}/uploads  (uploads)\n{application}/errors  (errors)\n"
+
+
+def test_a_tree_is_copied_into_a_mount_and_back_as_it_was(application: Path) -> None:
+    os.chmod("disk/small", 0o640)
+    assert fs("cp", "-r", "disk", "uploads") == 0
+    assert not (Path(settings.current().root) / "uploads" / "disk").is_symlink()
+    assert fs("cp", "-r", "uploads/disk", "back") == 0
+    mounts.unmount_all()
+    assert not os.path.exists("uploads/disk")  # nothing went to the disk
+    assert Path("back/small").read_text() == "small\n"
+    assert Path("back/small").stat().st_mode & 0o777 == 0o640
+    assert Path("back/deep/large").read_bytes() == LARGE
+    assert os.readlink("back/link") == "small"
+    assert sorted(os.listdir("back")) == ["deep", "link", "small"]
+
+
+def test_ls_shows_names_and_with_l_what_ls_shows(capsys: Output) -> None:
+    fs("cp", "-r", "disk", "uploads")
+    assert fs("ls", "uploads/disk") == 0
+    assert capsys.readouterr().out == "deep\nlink\nsmall\n"
+    assert fs("ls", "-l", "uploads/disk") == 0
+    deep, link, small = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"drwx\S+ +2 +\d+ +\d+ +4096 \d{4}-\d\d-\d\d \d\d:\d\d deep", deep)
+    assert link.startswith("lrwxrwxrwx")
+    assert link.endswith(" link -> small")
+    assert re.fullmatch(r"-rw\S+ +1 +\d+ +\d+ +6 \S+ \S+ small", small)
+
+
+def test_ls_tells_what_is_missing_and_goes_on(capsys: Output) -> None:
+    assert fs("ls", "nothing", "disk/small") == 1
+    out, err = capsys.readouterr()
+    assert out == "disk/small\n"
+    assert err == "gaeport fs: nothing: No such file or directory\n"
+
+
+def test_cat_writes_the_files_one_after_another(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    fs("cp", "disk/small", "disk/deep/large", "uploads")
+    assert fs("cat", "uploads/small", "uploads/large") == 0
+    assert capfdbinary.readouterr().out == b"small\n" + LARGE
+
+
+def test_du_counts_bytes_and_files(capsys: Output) -> None:
+    fs("cp", "-r", "disk", "uploads")
+    assert fs("du", "--bytes", "uploads") == 0
+    assert capsys.readouterr().out.split() == [str(len(LARGE) + 6 + 5), "3", "files", "uploads"]
+    assert fs("du", "uploads") == 0
+    assert "2.9 MiB" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("target", ["uploads/moved", "errors/moved", "moved"])
+def test_mv_moves_within_a_mount_between_mounts_and_to_the_disk(target: str, capsys: Output) -> None:
+    fs("cp", "-r", "disk", "uploads/tree")
+    assert fs("mv", "uploads/tree", target) == 0
+    assert fs("ls", "uploads/tree") == 1
+    capsys.readouterr()
+    assert fs("cat", f"{target}/small") == 0
+    assert fs("du", "--bytes", target) == 0
+    assert str(len(LARGE) + 11) in capsys.readouterr().out
+
+
+def test_mv_keeps_times_from_one_place_to_another() -> None:
+    os.utime("disk/small", ns=(10**18, 10**18 + 1))
+    fs("mv", "disk/small", "uploads")
+    assert os.stat("uploads/small").st_mtime_ns == 10**18 + 1
+    assert not os.path.exists("disk/small")
+
+
+def test_rm_removes_files_and_directories_only_when_told(capsys: Output) -> None:
+    fs("cp", "-r", "disk", "uploads")
+    assert fs("rm", "uploads/disk") == 1
+    assert "-r removes directories" in capsys.readouterr().err
+    assert fs("rm", "uploads/disk/small") == 0
+    assert fs("rm", "-r", "uploads/disk") == 0
+    assert fs("rm", "uploads/disk/small") == 1
+    assert os.listdir("uploads") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("disk", "uploads"), "-r copies directories"),
+        (("-r", "disk", "disk/deep"), "it lies in disk"),
+        (("disk/small", "disk/small"), "it is the same"),
+        (("disk/small", "disk/deep/large", "uploads/none"), "uploads/none: Not a directory"),
+        (("disk/small", "uploads/none/small"), "No such file or directory"),
+    ],
+)
+def test_cp_refuses_what_cannot_be(arguments: tuple[str, ...], reason: str, capsys: Output) -> None:
+    assert fs("cp", *arguments) == 1
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("action", ["cp", "mv"])
+def test_one_path_is_not_enough_to_copy(action: str) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        fs(action, "disk")
+    assert leaving.value.code == 2
+
+
+def test_an_interrupted_copy_leaves_the_old_content_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs("cp", "disk/small", "uploads/a")
+
+    class Stopped(Progress):
+        def tell(self, text: str, part: float | None = None) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        copy_file("disk/deep/large", "uploads/a", Stopped())
+    assert Path("uploads/a").read_text() == "small\n"
+    assert os.listdir("uploads") == ["a"]
+
+
+def test_gc_keeps_what_was_dropped_for_eight_days_unless_told_otherwise(application: Path, capsys: Output) -> None:
+    fs("cp", "disk/deep/large", "uploads/a")
+    fs("cp", "disk/deep/large", "errors/b")
+    fs("rm", "uploads/a", "errors/b")
+    assert fs("gc") == 0
+    assert "2 records are younger than 8 days" in capsys.readouterr().out
+    assert len(stored(application)) == 2
+    assert fs("gc", "--keep-days", "0", "--dry-run") == 0
+    assert "with 2 blobs and 0 chunks, would be deleted" in capsys.readouterr().out
+    assert len(stored(application)) == 2
+    assert fs("gc", "--keep-days", "0", "--yes") == 0
+    assert "2 records of dropped content and 0 abandoned uploads" in capsys.readouterr().out
+    assert stored(application) == []
+    assert KEEP_DAYS == 8
+
+
+def stored(application: Path) -> list[Path]:
+    return [path for path in (application / ".gaeport" / "blobs").rglob("*") if path.is_file()]
+
+
+def test_gc_of_what_is_young_asks_first(capsys: Output) -> None:
+    assert fs("gc", "--keep-days", "1") == 2  # nobody can be asked here
+    assert "--yes answers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("days", ["-1", "x", "nan"])
+def test_gc_takes_a_number_of_days(days: str) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        fs("gc", "--keep-days", days)
+    assert leaving.value.code == 2
+
+
+def test_verify_tells_which_files_lost_content(application: Path, capsys: Output) -> None:
+    fs("cp", "-r", "disk", "uploads")
+    assert fs("verify") == 0
+    for path in stored(application):
+        path.unlink()
+    capsys.readouterr()
+    assert fs("verify") == 1
+    out = capsys.readouterr().out
+    assert out.startswith("uploads/disk/deep/large: gone: b:")
+    assert "1 files incomplete" in out
+
+
+def test_shadowed_tells_which_written_files_hide_a_newer_deployed_one(application: Path, capsys: Output) -> None:
+    folder = application / "uploads" / "deep"
+    folder.mkdir(parents=True)
+    for name in ("same", "older", "newer"):
+        (folder / name).write_text("deployed")
+        os.utime(folder / name, (10**9, 10**9))
+    fs("cp", "disk/small", "uploads/deep/older")
+    fs("cp", "disk/small", "uploads/deep/newer")
+    mounts.unmount_all()
+    later = os.stat(application / "disk").st_mtime + 3 * 86_400
+    os.utime(folder / "newer", (later, later))
+    assert fs("shadowed") == 1
+    first, last = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r".*/uploads/deep/newer: written 6 bytes, deployed 8 bytes 3\.0 days later", first)
+    assert last == "1 written files hide a newer deployed one"
+    assert fs("rm", "uploads/deep/newer") == 0
+    capsys.readouterr()
+    assert fs("shadowed") == 0
+
+
+def test_in_production_what_removes_asks_and_says_where(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    production = settings.Settings(root=Path.cwd(), project="shop", production=True)
+    monkeypatch.setattr(cli, "read_settings", lambda args: production)
+    assert fs("rm", "uploads/a") == 2
+    assert "project shop, database (default), namespace gaeport: remove uploads/a" in capsys.readouterr().err
+
+
+def test_every_place_where_a_mounts_blobs_may_lie_is_known() -> None:
+    settings.configure(
+        root=Path.cwd(),
+        bucket="one",
+        mounts=[{"path": "a"}, {"path": "b", "bucket": "two", "prefix": "b/"}, {"path": "c", "prefix": "c/"}],
+    )
+    assert len(commands.stores()) == 3  # embedded: by prefix, whatever the bucket
+
+
+def test_progress_shows_on_a_terminal_after_a_while(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    monkeypatch.setattr(progress, "FIRST", 0.0)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with Progress() as shown:
+        shown.tell("half", 0.5)
+    assert "[############............]  50% half" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 40, "3.0 TiB")])
+def test_sizes_are_told_in_binary_units(count: int, text: str) -> None:
+    assert size(count) == text
