@@ -27,6 +27,7 @@ BLOCK = 1 << 20  # bytes read ahead around a small read of a blob
 CACHED_BLOCKS = 8
 RUN = 13  # small chunks in a row, after which they are joined
 SMALL = 128 << 10  # bytes
+MANY = 1000  # pieces; an Entry has room for about 10,000
 
 # Errors after which a repeat of what is idempotent, or was looked up first, can succeed.
 _AGAIN = (Aborted, AlreadyExists, Unavailable, DeadlineExceeded, Internal, Cancelled)
@@ -163,6 +164,8 @@ class Storage:
         return [upsert(record(self._connect().key("Garbage", new_id()), names=names, dropped=time.time_ns()))]
 
     def _store(self, view: View, ino: int, upload: Callable[[], Upload]) -> Settled:
+        if len(view.pieces) > MANY:
+            self._join_neighbours(view, upload)
         inline = b""
         last = view.pieces[-1] if view.pieces else None
         if isinstance(last, Memory) and last.length <= TAIL:
@@ -257,6 +260,21 @@ class Storage:
         for piece in [*stored[-run:], *tail]:
             joined.data += self.load(piece) if isinstance(piece, Extent) else getattr(piece, "data", b"")
         view.pieces = [*stored[:-run], joined]
+
+    def _join_neighbours(self, view: View, upload: Callable[[], Upload]) -> None:
+        """Write runs of small pieces anew as large ones, so that the table stays small however scattered the writes."""
+        joined: list[Piece] = []
+        run = Memory()
+        for piece in view.pieces:
+            if piece.length < SMALL:
+                run.data += View([piece]).read(0, piece.length, self.load)
+                if run.length >= CHUNK - SMALL:
+                    joined += self._upload(run.data, upload())
+                    run = Memory()
+            else:
+                joined += [run, piece]
+                run = Memory()
+        view.pieces = [piece for piece in (*joined, run) if piece.length]
 
     def _read_blob(self, source: str, offset: int, length: int) -> bytes:
         if self._blobs is None:

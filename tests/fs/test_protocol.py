@@ -404,3 +404,26 @@ def test_times_that_could_not_be_written_are_written_later(instance: Instance, e
     faulty.chosen = lambda number: False
     volume.flush_times()
     assert instance().stat(()).mtime_ns == expected
+
+
+@pytest.mark.parametrize("kept", [None, MemoryStore()])
+def test_many_scattered_writes_keep_the_table_of_pieces_small(
+    instance: Instance, engine: Engine, monkeypatch: pytest.MonkeyPatch, kept: MemoryStore | None
+) -> None:
+    monkeypatch.setattr(storage, "MANY", 20)
+    monkeypatch.setattr(storage, "SMALL", 10_000)
+    content = bytearray(os.urandom(BIG))
+    put(instance(blobs=kept), "f", bytes(content))
+    volume = instance(blobs=kept)
+    handle = volume.open(("f",), os.O_RDWR)
+    for number in range(120):
+        offset = number * 7919 % (BIG - 10)
+        content[offset : offset + 10] = b"%10d" % number
+        handle.pwrite(b"%10d" % number, offset)
+        handle.sync()
+        entry = volume.tree.resolve(("f",), mask=()).entry
+        assert entry is not None
+        assert len(entry.view().pieces) < 150
+    handle.close()
+    assert get(instance(blobs=kept), "f") == content
+    check_store(engine, instance(blobs=kept), kept)
