@@ -20,6 +20,8 @@ START_BUDGET = 0.3  # seconds
 _ROUNDS, _CALLS = 31, 20
 _WARM = 200  # calls until the emulator's virtual machine has compiled what matters
 _ALL = _WARM + _ROUNDS * _CALLS
+_KIND, _AT_ONCE = 100_000, 500  # entities of the kind that is queried, and of each commit that fills it
+_QUERY_BUDGET = 1 / 4
 _PUTS = 2000  # of each process, for the two writers
 
 Work = Callable[[], object]
@@ -36,6 +38,7 @@ def measure(options: Options) -> Section:
         remote = _remote(options.emulator, embedded) if options.emulator else None
         for name, make, budget in _OPERATIONS:
             _compare(section, name, make, budget, embedded, remote)
+        _compare_queries(section, embedded, remote)
         _add_start(section)
         _add_writers(section, root)
     return section
@@ -96,6 +99,45 @@ def _compare(
     found = compare(other, work, rounds=_ROUNDS, calls=_CALLS)
     times = (f"{found.other / 1000:.0f}", f"{found.base / 1000:.0f}")
     section.add(name, *times, f"1/{1 / found.ratio:.1f}", budget=f"≤ 1/{1 / budget:.0f}", kept=found.ratio <= budget)
+
+
+def _fill(client: Client) -> None:
+    """Put a kind of _KIND entities with an indexed number each."""
+    for start in range(0, _KIND, _AT_ONCE):
+        made = [wire.Entity(key=client.key("Big", start + n + 1)) for n in range(_AT_ONCE)]
+        for n, entity in enumerate(made, start):
+            entity.properties["number"].integer_value = n % 1000
+        client.commit([wire.Mutation(upsert=entity) for entity in made])
+
+
+def _query(client: Client, *, selective: bool) -> Work:
+    query = wire.Query()
+    query.kind.add(name="Big")
+    query.limit.value = 20
+    if selective:
+        query.filter.property_filter.property.name = "number"
+        query.filter.property_filter.op = wire.EQUAL
+        query.filter.property_filter.value.integer_value = 7
+    return lambda: list(client.query(query))
+
+
+def _compare_queries(section: Section, embedded: Client, remote: Client | None) -> None:
+    if remote is None:
+        return
+    for client in (embedded, remote):
+        _fill(client)
+    for name, selective in (("20 of a kind", False), ("20 that a filter finds", True)):
+        works = [_query(client, selective=selective) for client in (remote, embedded)]
+        # Few rounds: the emulator takes up to a second for each.
+        found = compare(works[0], works[1], rounds=5, calls=2)
+        section.add(
+            f"query of {name}, {_KIND:,} entities",
+            f"{found.other / 1000:.0f}",
+            f"{found.base / 1000:.0f}",
+            f"1/{1 / found.ratio:.1f}",
+            budget=f"≤ 1/{1 / _QUERY_BUDGET:.0f}",
+            kept=found.ratio <= _QUERY_BUDGET,
+        )
 
 
 _START = """
