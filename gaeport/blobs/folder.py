@@ -66,6 +66,25 @@ class FolderStore:
         meter.record("StatBlob", time.perf_counter() - start, storage__class_b=1)
         return found
 
+    def sweep(self, before: float) -> int:
+        """Delete what was being written by processes that were killed.
+
+        Args:
+            before: seconds since 1970; what was written to since then may still become a blob.
+
+        Returns:
+            The number of files.
+        """
+        count = 0
+        for left in (self._folder / INCOMING).glob("*"):
+            try:
+                if left.stat().st_mtime <= before:
+                    left.unlink()
+                    count += 1
+            except FileNotFoundError:
+                pass  # its writer finished, or another sweep was first
+        return count
+
     def _path(self, name: str) -> Path:
         # Escaped, so that no name can lead elsewhere; spread over 256 folders, so that none grows too large.
         escaped = quote(self._prefix + name, safe="")

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from gaeport import blobs, datastore
 from gaeport import settings as _settings
 from gaeport.blobs import BlobStore
+from gaeport.blobs.folder import FolderStore
 from gaeport.errors import ConfigurationError
 from gaeport.fs import garbage, native, paths, verification
-from gaeport.fs.copying import copy, destinations, move, remove
+from gaeport.fs.copying import copy, destinations, is_directory, move, remove
 from gaeport.fs.mounts import mount_all
 from gaeport.fs.progress import Progress, size
 from gaeport.fs.requests import begin_request, end_request
@@ -34,6 +35,9 @@ def gc(*, keep_days: float, dry_run: bool, yes: bool) -> int:
             dry_run=dry_run,
             report=lambda sofar: progress.tell(f"{sofar.uploads + sofar.garbage:,} records, {sofar.blobs:,} blobs"),
         )
+    left = 0 if dry_run else sweep(keep_days)
+    if left:
+        _say(f"{left:,} unfinished blobs of killed processes deleted")
     verb = "would be deleted" if dry_run else "deleted"
     _say(
         f"{done.garbage:,} records of dropped content and {done.uploads:,} abandoned uploads, with "
@@ -43,6 +47,12 @@ def gc(*, keep_days: float, dry_run: bool, yes: bool) -> int:
     if done.failed:
         _complain(f"{done.failed:,} records are kept, since what they name could not be deleted: {done.problem}")
     return FAILED if done.failed else OK
+
+
+def sweep(keep_days: float) -> int:
+    """Delete what killed processes left in the embedded data folder; Cloud Storage does so itself after a week."""
+    before = time.time() - keep_days * 86_400
+    return sum(store.sweep(before) for store in stores() if isinstance(store, FolderStore))
 
 
 def verify() -> int:
@@ -168,7 +178,7 @@ def _mounts() -> int:
 
 
 def _list(path: str, long: bool, *, titled: bool) -> None:
-    if not os.path.isdir(path):
+    if not is_directory(path):
         status = os.lstat(path)
         _say(_line(path, status, path) if long else path)
         return

@@ -23,7 +23,7 @@ def destinations(sources: list[str], target: str) -> list[tuple[str, str]]:
     Raises:
         OSError: ENOTDIR for several sources and a target that is no directory.
     """
-    if os.path.isdir(target):
+    if is_directory(target):
         return [(source, os.path.join(target, os.path.basename(os.path.normpath(source)))) for source in sources]
     if len(sources) > 1:
         raise file_error(errno.ENOTDIR, target)
@@ -46,7 +46,7 @@ def copy(source: str, target: str, progress: Progress, *, recursive: bool, times
     Raises:
         OSError: EISDIR for a directory without `recursive`, EINVAL for one into itself; what a file operation gives.
     """
-    if not os.path.isdir(source):
+    if not is_directory(source):
         copy_file(source, target, progress, times=times)
         return 1
     if not recursive:
@@ -89,7 +89,7 @@ def remove(path: str, *, recursive: bool) -> None:
     Raises:
         OSError: EISDIR for a directory without `recursive`; what a file operation gives.
     """
-    if os.path.isdir(path) and not os.path.islink(path):
+    if stat.S_ISDIR(os.lstat(path).st_mode):
         if not recursive:
             raise file_error(errno.EISDIR, path, "-r removes directories")
         shutil.rmtree(path)
@@ -123,6 +123,14 @@ def copy_file(source: str, target: str, progress: Progress, *, times: bool = Fal
         with suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def is_directory(path: str) -> bool:
+    """Tell whether a path is a directory. Unlike os.path.isdir it raises OSError when a store does not answer."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def inside(path: str, folder: str) -> bool:

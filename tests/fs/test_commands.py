@@ -169,6 +169,33 @@ def test_gc_keeps_what_was_dropped_for_eight_days_unless_told_otherwise(applicat
     assert KEEP_DAYS == 8
 
 
+def test_gc_deletes_what_killed_processes_left_half_written(application: Path, capsys: Output) -> None:
+    left = application / ".gaeport" / "blobs" / "incoming" / "00000000-1-left"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    fs("gc")
+    assert left.exists()
+    old = left.stat().st_mtime - 9 * 86_400
+    os.utime(left, (old, old))
+    fs("gc", "--dry-run")
+    assert left.exists()
+    assert fs("gc") == 0
+    assert not left.exists()
+    assert "1 unfinished blobs of killed processes deleted" in capsys.readouterr().out
+
+
+def test_a_store_that_does_not_answer_is_told_and_not_taken_for_a_missing_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    def unavailable(*arguments: object, **options: object) -> None:
+        raise OSError(5, "Input/output error", "uploads")
+
+    monkeypatch.setattr("gaeport.fs.tree.Tree.resolve_all", unavailable)
+    assert fs("cp", "disk/small", "uploads") == 1
+    assert fs("ls", "uploads") == 1
+    assert capsys.readouterr().err == "gaeport fs: uploads: Input/output error\n" * 2
+
+
 def stored(application: Path) -> list[Path]:
     return [path for path in (application / ".gaeport" / "blobs").rglob("*") if path.is_file()]
 
