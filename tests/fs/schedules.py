@@ -138,7 +138,8 @@ def explains(start: Contents, done: Sequence[Sequence[Done]], end: Contents, *, 
         done: for each worker its operations, and whether each succeeded.
         end: the tree after.
         doubtful: whether answers were lost. Then what was made, and removed by somebody before its maker learnt of
-            it, may be made again; and what was moved, and then moved on or removed, may be told as missing.
+            it, may be made again; and what was moved or removed, and its folder then moved or removed, may be told as
+            missing.
     """
     if not any(done):
         return start == end
@@ -147,7 +148,7 @@ def explains(start: Contents, done: Sequence[Sequence[Done]], end: Contents, *, 
             operation, succeeded = mine[0]
             result = would(start, operation)
             rest = [*done[:index], mine[1:], *done[index + 1 :]]
-            told_missing = doubtful and operation[0] == "rename" and result is not None
+            told_missing = doubtful and operation[0] in ("rename", "unlink", "rmdir") and result is not None
             after = start if result is None else result
             fits = (result is not None) == succeeded or told_missing
             if fits and explains(after, rest, end, doubtful=doubtful):
