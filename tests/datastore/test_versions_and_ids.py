@@ -1,12 +1,13 @@
 """Versions, which never go back, and ids, which never meet."""
 
+import secrets
 from typing import Any
 
 import pytest
 
 from gaeport.datastore import wire
 from gaeport.datastore.client import Client
-from gaeport.datastore.engine import Engine, commit
+from gaeport.datastore.engine import Engine
 from gaeport.errors import FailedPrecondition, InvalidArgument
 from tests.datastore.build import begin, commit_in, entity, lookup_in
 
@@ -75,7 +76,7 @@ def test_allocated_ids_avoid_entities_and_reserved_ids(local: Client, monkeypatc
     put(local)
     reserve(local, 2, 3, "name")
     given = iter([1, 2, 3, 4, 1, 3, 5, 2, 6])  # what chance would give
-    monkeypatch.setattr(commit.secrets, "randbelow", lambda _: next(given) - 1)
+    monkeypatch.setattr(secrets, "randbelow", lambda _: next(given) - 1)
     assert allocate(local, 2) == [4, 5]
     made = wire.Entity(key=wire.Key(path=[wire.Key.PathElement(kind="Kind")]))
     [result] = local.commit([Mutation(insert=made)])
@@ -89,7 +90,7 @@ def test_ids_are_reserved_for_good(tmp_path: Any, monkeypatch: pytest.MonkeyPatc
         engine.close()
     engine = Engine(tmp_path)
     given = iter([7, 8])
-    monkeypatch.setattr(commit.secrets, "randbelow", lambda _: next(given) - 1)
+    monkeypatch.setattr(secrets, "randbelow", lambda _: next(given) - 1)
     assert allocate(Client(engine, project="project"), 1) == [8]
     engine.close()
 
