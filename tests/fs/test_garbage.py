@@ -323,6 +323,39 @@ def test_what_a_store_refuses_to_delete_stays_on_the_list(engine: Engine, tmp_pa
     assert bench.stored() == set()
 
 
+class Dying(FolderStore):
+    """A store in a process that dies at its second delete."""
+
+    deletes = 0
+
+    def delete(self, name: str) -> None:
+        self.deletes += 1
+        if self.deletes >= 2:
+            raise Died
+        super().delete(name)
+
+
+@pytest.mark.parametrize("abandoned", [False, True])
+def test_a_collector_that_dies_among_its_blobs_is_completed_by_the_next(
+    engine: Engine, tmp_path: Path, abandoned: bool
+) -> None:
+    bench = Bench(engine, tmp_path, chunks=False)
+    volume = bench.instance()
+    if abandoned:
+        abandon(volume, "never", 3 * SPILL)
+    else:
+        put(volume, "a", content(1))
+        append(volume, "a", content(2))
+        volume.unlink(split("a"))
+    assert len(bench.stored()) >= 2
+    with pytest.raises(Died):
+        collect(bench.client(), [Dying(bench.folder)], keep_days=0)
+    assert bench.records() == 1
+    bench.collect()
+    assert bench.stored() == set()
+    assert bench.records() == 0
+
+
 def test_verify_names_files_whose_content_is_gone(bench: Bench) -> None:
     volume = bench.instance()
     volume.mkdir(split("deep"))
