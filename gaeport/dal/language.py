@@ -4,7 +4,7 @@ The SQL runs on the scratch database, in memory, on entities that were read befo
 """
 
 from base64 import b64decode
-from decimal import ROUND_HALF_UP, Context, Decimal
+from decimal import Decimal
 from typing import Any
 
 from pydal._compat import to_native
@@ -59,8 +59,9 @@ class DatastoreParser(SQLiteParser):  # type: ignore[misc]  # shipped without ty
 
     @parses("decimal")
     def _decimal(self, value: Any, kind: Any) -> Any:
-        context = Context(prec=1200, rounding=ROUND_HALF_UP)
-        return Decimal(str(value)).quantize(Decimal(1).scaleb(-kind.scale), context=context)
+        if isinstance(value, float):
+            return Decimal(f"{value:.{kind.scale}f}")  # as pyDAL does on SQLite
+        return Decimal(value)
 
     @parses("time")
     def _time(self, value: Any) -> Any:

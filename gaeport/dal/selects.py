@@ -248,10 +248,29 @@ class Selects:
         colnames, sql = self.adapter.select_sql(query, fields, plain)
         return colnames, self._evaluate(query, fields, plain, lambda: sql, "select")
 
+    def matched(self, query: Any, table: Any, expressions: Sequence[Any]) -> list[tuple[Found, Sequence[Any]]]:
+        """Return the entities of a table that a query selects, with the values that expressions have on each of them.
+
+        Query and expressions are evaluated on the very versions returned, so that a compare-and-set holds them.
+        """
+        fields = [table._id, *expressions]
+        attributes = {"orderby_on_limitby": False}
+        _, sql = self.adapter.select_sql(query, fields, attributes)
+        read: list[Found] = []
+        rows = self._evaluate(query, fields, attributes, lambda: sql, "select", read)
+        entities = {id_of_key(entry.entity.key): entry for entry in read}
+        return [(entities[row[0]], row[1:]) for row in rows]
+
     def _evaluate(
-        self, query: Any, fields: Sequence[Any], attributes: dict[str, Any], sql: Callable[[], str], operation: str
+        self,
+        query: Any,
+        fields: Sequence[Any],
+        attributes: dict[str, Any],
+        sql: Callable[[], str],
+        operation: str,
+        read: list[Found] | None = None,
     ) -> list[Any]:
-        """Read what an operation needs, run its SQL on it, and return the rows."""
+        """Read what an operation needs (into `read`), run its SQL on it, and return the rows."""
         tables = self._tables(query, fields, attributes)
         filtered = query
         if use_common_filters(query):
@@ -268,6 +287,8 @@ class Selects:
                 loader.load(sources, edges)
                 for source in sources:
                     scratch.insert(connection, source.table, source.columns, loader.found[source.name])
+                    if read is not None:
+                        read += loader.found[source.name]
                 streamed = connection.execute(sql()).fetchall()
         except sqlite3.OperationalError as error:
             raise SyntaxError(f"SQLite, which does this in memory, does not understand it: {error}") from error

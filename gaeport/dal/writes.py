@@ -214,18 +214,10 @@ class Writes:
         """Return the entities that a query selects, with the values of expressions, without those already done."""
         selects = self.adapter.selects
         query = selects.resolved(query)
-        if use_common_filters(query):
-            query = self.adapter.common_filter(query, [table])
-            query.ignore_common_filters = True
-        found = None if expressions else selects.entities(query, table, {})
-        values: dict[int, Sequence[Any]] = {}
-        if found is None:
-            _, rows = selects.rows(query, [table._id, *expressions], {"orderby_on_limitby": False})
-            values = {row[0]: row[1:] for row in rows}
-            found = self.store.lookup(columns_of(table), list(values))
-        return [
-            (entry, values.get(number, ())) for entry in found if (number := id_of_key(entry.entity.key)) not in done
-        ]
+        filtered = self.adapter.common_filter(query, [table]) if use_common_filters(query) else query
+        found = None if expressions else selects.entities(filtered, table, {})
+        matched = selects.matched(query, table, expressions) if found is None else [(entry, ()) for entry in found]
+        return [(entry, values) for entry, values in matched if id_of_key(entry.entity.key) not in done]
 
     def _group(self, columns: TableColumns, found: Found, entity: Any) -> list[Any]:
         guard = {"base_version": found.version, "conflict_resolution_strategy": wire.FAIL}
