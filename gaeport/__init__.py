@@ -8,7 +8,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "blobs", "cache", "configure", "datastore", "fs", "kv", "mount", "sessions", "unmount", "wrap"]
+__all__ = [
+    "__version__",
+    "blobs",
+    "cache",
+    "configure",
+    "datastore",
+    "fs",
+    "kv",
+    "mount",
+    "sessions",
+    "unmount",
+    "wrap",
+]
 
 if TYPE_CHECKING:
     from gaeport import blobs, cache, datastore, fs, kv, sessions
