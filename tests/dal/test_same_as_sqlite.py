@@ -220,3 +220,14 @@ def test_random_tables_and_calls_give_the_rows_that_sqlite_gives(connect: Callab
         sqlite, datastore = connect("sqlite:memory"), connect(f"datastore:///n{number}")
         sqlite.executesql("PRAGMA case_sensitive_like = ON")
         Calls(random.Random(f"{part}/{number}"), [sqlite, datastore]).run()
+
+
+@pytest.mark.emulator
+def test_the_firestore_emulator_gives_the_same_rows(
+    connect: Callable[..., Any], firestore_emulator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATASTORE_EMULATOR_HOST", firestore_emulator)
+    for number in range(5):
+        sqlite, datastore = connect("sqlite:memory"), connect(f"datastore://gaeport-dal/n{random.randrange(2**32)}")
+        sqlite.executesql("PRAGMA case_sensitive_like = ON")
+        Calls(random.Random(f"emulator/{number}"), [sqlite, datastore]).run()
