@@ -35,6 +35,20 @@ def store(bucket: str | None, prefix: str = "") -> BlobStore | None:
     return CloudStore(bucket, prefix)
 
 
+def address(bucket: str | None, prefix: str = "") -> str:
+    """Return what names the store that `store(bucket, prefix)` gives, for records of what lies in it.
+
+    "gs://BUCKET/PREFIX" in Cloud Storage; "" for the data folder's own store and where there is none.
+    """
+    return f"gs://{bucket}/{prefix}" if isinstance(store(bucket, prefix), CloudStore) else ""
+
+
+def at(address: str) -> BlobStore | None:
+    """Return the store that an address names, under the settings in force."""
+    bucket, _, prefix = address.removeprefix("gs://").partition("/")
+    return store(bucket, prefix)
+
+
 def _drop_memory() -> None:
     global _in_memory
     _in_memory = {}  # a new dictionary: stores in use keep the old one

@@ -57,7 +57,8 @@ def make_volume(mount: settings.MountSettings, root: str) -> "DatastoreVolume":
         root: the mounted directory on disk, absolute; it need not exist.
     """
     bucket = mount.bucket or settings.current().bucket
-    storage = Storage(datastore.own_client, blobs.store(bucket, mount.prefix), mount.inline_limit)
+    where = blobs.address(bucket, mount.prefix)
+    storage = Storage(datastore.own_client, blobs.store(bucket, mount.prefix), mount.inline_limit, where)
     tree = Tree(datastore.own_client, mount.name, root, mount.overlay)
     return DatastoreVolume(datastore.own_client, tree, storage)
 

@@ -13,6 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from gaeport import blobs as blob_stores
 from gaeport.blobs import BlobStore
 from gaeport.datastore import wire
 from gaeport.datastore.client import Client, Found, retried
@@ -67,7 +68,8 @@ def collect(
 
     Args:
         client: on the namespace of gaeport's own entities.
-        stores: every store that a blob may lie in. Names are unique, so each is asked to delete each.
+        stores: every store that a blob may lie in whose record names none. Names are unique, so each of them is asked
+            to delete each.
         keep_days: days since the drop, or since the upload last registered names.
         dry_run: count only.
         report: called after each step.
@@ -83,6 +85,9 @@ def collect(
         work.empty_garbage()  # first: what an upload becomes below must outlast this run, whatever keep_days is
         work.end_uploads()
     return work.done
+
+
+_Named = tuple[list[str], Sequence[BlobStore]]  # what a record names, and the stores to ask
 
 
 class _Collection:
@@ -110,14 +115,15 @@ class _Collection:
         for found in self._old("Upload", "begun"):
             if self._dry_run or self._ended(found):
                 self.done.uploads += 1
-                self._delete([upload_sources(found.entity.key.path[-1].name, found.entity, blobs=bool(self._stores))])
+                stores, upload = self._stores_of(found), found.entity.key.path[-1].name
+                self._delete([(upload_sources(upload, found.entity, blobs=bool(stores)), stores)])
             self._report(self.done)
 
     def empty_garbage(self) -> None:
         """Delete what is named by old Garbage, then the Garbage."""
         old = self._old("Garbage", "dropped")
         while batch := list(islice(old, BATCH)):
-            problems = self._delete([garbage_sources(found.entity, blobs=bool(self._stores)) for found in batch])
+            problems = self._delete([self._named(found) for found in batch])
             gone = [found for number, found in enumerate(batch) if number not in problems]
             self.done.failed += len(problems)
             self.done.problem = self.done.problem or next(iter(problems.values()), "")
@@ -144,7 +150,8 @@ class _Collection:
         upload = found.entity.key.path[-1].name
         values = {name: found.entity.properties[name].integer_value for name in ("count", "ino")}
         key = self._client.key("Garbage", new_id())
-        garbage = record(key, upload=upload, dropped=time.time_ns(), **values)
+        store = found.entity.properties["store"].string_value
+        garbage = record(key, upload=upload, store=store, dropped=time.time_ns(), **values)
         return self._committed([delete(found.entity.key, found.version), insert(garbage)])
 
     def _forget(self, batch: list[Found]) -> None:
@@ -161,14 +168,24 @@ class _Collection:
             return False
         return True
 
-    def _delete(self, records: list[list[str]]) -> dict[int, str]:
+    def _named(self, found: Found) -> "_Named":
+        stores = self._stores_of(found)
+        return garbage_sources(found.entity, blobs=bool(stores)), stores
+
+    def _stores_of(self, found: Found) -> Sequence[BlobStore]:
+        """Return the store that a record names, whatever the settings say today; all of them where it names none."""
+        address = found.entity.properties["store"].string_value
+        named = blob_stores.at(address) if address else None
+        return [named] if named is not None else self._stores
+
+    def _delete(self, records: list["_Named"]) -> dict[int, str]:
         """Delete the pieces that records name; returns the numbers of those that a store refused, with the reason."""
         problems: dict[int, str] = {}
         if not self._dry_run:
             for number, problem in self._pool.map(self._delete_blob, self._blobs(records)):
                 if problem:
                     problems.setdefault(number, problem)
-        deleted = [source for number, record in enumerate(records) if number not in problems for source in record]
+        deleted = [source for number, (names, _) in enumerate(records) if number not in problems for source in names]
         chunks = [source for source in deleted if source.startswith("c:")]
         self.done.blobs += len(deleted) - len(chunks)
         self.done.chunks += len(chunks)
@@ -176,10 +193,14 @@ class _Collection:
             self._delete_chunks(chunks)
         return problems
 
-    def _blobs(self, records: list[list[str]]) -> list[tuple[int, BlobStore | None, str]]:
-        stores: Sequence[BlobStore | None] = self._stores or [None]
-        found = [(number, source[2:]) for number, names in enumerate(records) for source in names if source[0] == "b"]
-        return [(number, store, name) for number, name in found for store in stores]
+    def _blobs(self, records: list["_Named"]) -> list[tuple[int, BlobStore | None, str]]:
+        found: list[tuple[int, BlobStore | None, str]] = []
+        for number, (names, stores) in enumerate(records):
+            for source in names:
+                if source.startswith("b:"):
+                    asked: Sequence[BlobStore | None] = stores or [None]
+                    found += [(number, store, source[2:]) for store in asked]
+        return found
 
     def _delete_blob(self, one: tuple[int, BlobStore | None, str]) -> tuple[int, str]:
         number, store, name = one

@@ -196,7 +196,7 @@ class Inode:
 
     def _current_upload(self) -> Upload:
         if self._upload is None:
-            self._upload = Upload(self._volume.connect, self.ino)
+            self._upload = self._volume.storage.upload(self.ino)
         return self._upload
 
     def refresh(self, entry: Entry, version: int) -> None:

@@ -24,6 +24,7 @@ CHUNK = 900_000  # bytes; a Chunk entity with its key and property name stays un
 WITH_COMMIT = 3 * CHUNK  # bytes in one commit; production's limit is 10 MiB, the Firestore emulator's 4 MiB
 SPILL = 8 << 20  # bytes written after which large pieces are stored early, so that memory stays bounded
 BLOCK = 1 << 20  # bytes read ahead around a small read of a blob
+NAMES = 5_000  # sources in one Garbage entity; some 60 bytes each
 CACHED_BLOCKS = 8
 RUN = 13  # small chunks in a row, after which they are joined
 SMALL = 128 << 10  # bytes
@@ -40,11 +41,13 @@ class Upload:
 
     Attributes:
         ino: the inode number under which its chunks are.
+        store: the address of the blob store.
         written: the sources ("b:…" or "c:…") stored under these names so far.
     """
 
-    def __init__(self, connect: Connect, ino: int) -> None:
+    def __init__(self, connect: Connect, ino: int, store: str) -> None:
         self._connect = connect
+        self.store = store
         self._id = new_id()
         self._version = 0
         self._room = 0
@@ -58,7 +61,7 @@ class Upload:
         return f"{self._id}.{len(self.written)}"
 
     def _register(self, room: int) -> None:
-        entity = record(self._key(), count=room, ino=self.ino, begun=time.time_ns())
+        entity = record(self._key(), count=room, ino=self.ino, store=self.store, begun=time.time_ns())
         mutation = update(entity, self._version) if self._version else insert(entity)
         try:
             self._version = self._connect().commit([mutation])[0].version
@@ -111,9 +114,11 @@ class Storage:
         connect: gives the client for gaeport's own entities.
         blobs: where large content goes; None keeps it in chunk entities.
         inline_limit: bytes; content up to this size stays in the file's own entity.
+        address: names the blob store, so that a garbage collector with other settings finds it.
     """
 
-    def __init__(self, connect: Connect, blobs: BlobStore | None, inline_limit: int) -> None:
+    def __init__(self, connect: Connect, blobs: BlobStore | None, inline_limit: int, address: str = "") -> None:
+        self._address = address
         self._connect = connect
         self._blobs = blobs
         self.inline_limit = inline_limit
@@ -158,10 +163,16 @@ class Storage:
 
     def drop(self, sources: set[str]) -> list[Any]:
         """Return the mutations that put sources on the garbage collector's list."""
-        if not sources:
-            return []
-        names = json.dumps(sorted(sources)).encode()
-        return [upsert(record(self._connect().key("Garbage", new_id()), names=names, dropped=time.time_ns()))]
+        ordered = sorted(sources)
+        return [self._garbage(ordered[i : i + NAMES]) for i in range(0, len(ordered), NAMES)]
+
+    def _garbage(self, sources: list[str]) -> Any:
+        key, names = self._connect().key("Garbage", new_id()), json.dumps(sources).encode()
+        return upsert(record(key, names=names, store=self._address, dropped=time.time_ns()))
+
+    def upload(self, ino: int) -> Upload:
+        """Return a new upload for the content of a file; nothing is registered yet."""
+        return Upload(self._connect, ino, self._address)
 
     def _store(self, view: View, ino: int, upload: Callable[[], Upload]) -> Settled:
         if len(view.pieces) > MANY:

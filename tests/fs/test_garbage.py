@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import gaeport.blobs
 from gaeport.blobs import BlobStore
 from gaeport.blobs.folder import INCOMING, FolderStore
+from gaeport.blobs.memory import MemoryStore
 from gaeport.datastore import wire
 from gaeport.datastore.client import Client
 from gaeport.datastore.engine import Engine
@@ -381,3 +383,24 @@ def _lose(bench: Bench, source: str) -> None:
         bench.store.delete(source[2:])
     else:
         bench.client().commit([delete(chunk_key(bench.client(), source))])
+
+
+def test_content_is_deleted_from_the_store_that_its_record_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, kept = Engine(None, synchronous="normal"), dict[str, bytes]()
+    addresses: list[str] = []
+
+    def at(address: str) -> BlobStore:
+        addresses.append(address)
+        return MemoryStore(kept)
+
+    monkeypatch.setattr(gaeport.blobs, "at", at)
+    volume = make(engine, tmp_path, blobs=MemoryStore(kept), address="gs://former/prefix")
+    put(volume, "f", b"x" * 3_000_000)
+    volume.unlink(("f",))
+    assert kept
+    collect(volume.connect(), [], keep_days=0)
+    assert not kept
+    assert set(addresses) == {"gs://former/prefix"}
+    engine.close()

@@ -16,14 +16,16 @@ from gaeport.fs.tree import Tree
 PROJECT = "gaeport-test"
 
 
-def make(transport: Transport, root: Path, *, name: str = "data", blobs: BlobStore | None = None) -> DatastoreVolume:
+def make(
+    transport: Transport, root: Path, *, name: str = "data", blobs: BlobStore | None = None, address: str = ""
+) -> DatastoreVolume:
     """Return a volume as one process of an application has it; several on one transport are several instances."""
 
     def connect() -> Client:
         return Client(transport, project=PROJECT, namespace="gaeport")
 
     tree = Tree(connect, name, str(root), overlay=True)
-    return DatastoreVolume(connect, tree, Storage(connect, blobs, inline_limit=65536))
+    return DatastoreVolume(connect, tree, Storage(connect, blobs, 65536, address))
 
 
 def over_grpc(host: str) -> GrpcTransport:
