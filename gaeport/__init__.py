@@ -1,7 +1,8 @@
 """gaeport: run a Python web application written for an ordinary server unchanged on Google App Engine.
 
 The public names, each loaded when it is first used, so that `import gaeport` costs next to nothing:
-`wrap`, `mount`, `unmount`, `configure`, and the packages `blobs`, `cache`, `datastore`, `fs`, `kv`, `sessions`.
+`wrap`, `mount`, `unmount`, `configure`, and the packages `blobs`, `cache`, `dal` (with the extra of that name),
+`datastore`, `fs`, `kv`, `models`, `sessions`.
 """
 
 from importlib import import_module
@@ -16,6 +17,7 @@ __all__ = [
     "datastore",
     "fs",
     "kv",
+    "models",
     "mount",
     "sessions",
     "unmount",
@@ -23,13 +25,14 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from gaeport import blobs, cache, datastore, fs, kv, sessions
+    from gaeport import blobs, cache, datastore, fs, kv, models, sessions
     from gaeport.fs import mount, unmount
     from gaeport.settings import configure
     from gaeport.wsgi import wrap
 
 _HOMES = {"configure": "settings", "mount": "fs", "unmount": "fs", "wrap": "wsgi"}
-_PACKAGES = ("blobs", "cache", "datastore", "fs", "kv", "sessions")
+# Not in __all__: dal, which cannot be imported without its extra; `from gaeport import *` has to work all the same.
+_PACKAGES = ("blobs", "cache", "dal", "datastore", "fs", "kv", "models", "sessions")
 
 
 def __getattr__(name: str) -> object:

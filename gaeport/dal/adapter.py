@@ -50,6 +50,8 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
         self.references = References(self.db)
         self.selects = Selects(self)
         self.writes = Writes(self)
+        self.db.__dict__["_lastplan"] = None
+        self.db.__dict__["import_from_csv_file"] = partial(_import_all, self.db)
 
     def connector(self) -> Any:
         """Return a scratch database for this thread."""
@@ -202,7 +204,6 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
         """Check that every field has a place in Datastore; there is nothing to create."""
         table._dbt = None
         columns_of(table)
-        table.__dict__["import_from_csv_file"] = partial(_import_from_csv, table)
 
     def drop_table(self, table: Any, mode: str = "") -> None:
         """Delete all rows of a table and forget it."""
@@ -244,23 +245,34 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
     commit_prepared = rollback_prepared = distributed_transaction_begin = prepare
 
 
-def _import_from_csv(
+def _import_all(db: Any, ifile: Any, id_map: Any = None, *rest: Any, **options: Any) -> None:
+    """Import a database's tables from CSV under new ids, references following.
+
+    pyDAL's way without an `id_map` inserts and deletes until the ids have counted up to the old ones; ids that are
+    spread over 53 bits never do.
+    """
+    shared = {} if id_map is None else id_map
+    for table in db:
+        table.__dict__["import_from_csv_file"] = partial(_import_table, table, shared)
+    try:
+        type(db).import_from_csv_file(db, ifile, shared, *rest, **options)
+    finally:
+        for table in db:
+            del table.__dict__["import_from_csv_file"]
+
+
+def _import_table(
     table: Any,
+    shared: Any,
     csvfile: Any,
-    id_map: Any = None,
-    null: str = "<NULL>",
-    unique: str = "uuid",
-    id_offset: Any = None,
+    id_map: Any,
+    null: str,
+    unique: str,
+    id_offset: Any,
     *rest: Any,
     **options: Any,
-) -> Any:
-    """Import rows under ids of their own, references following; pyDAL's way would wait for ids that count up.
-
-    `DAL.import_from_csv_file` hands the same id_offset to all its tables, which then share one map of ids.
-    """
-    if id_map is None:
-        id_map = {} if id_offset is None else id_offset.setdefault("", {})
-    return type(table).import_from_csv_file(table, csvfile, id_map, null, unique, None, *rest, **options)
+) -> None:
+    type(table).import_from_csv_file(table, csvfile, shared, null, unique, None, *rest, **options)
 
 
 _ATTRIBUTES = {
