@@ -134,10 +134,6 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
 
     def count(self, query: Any, distinct: Any = None) -> int:
         """Return how many rows a query selects."""
-        if isinstance(distinct, list | tuple):
-            from pydal.helpers.methods import xorify
-
-            distinct = xorify(distinct)
         return self.selects.count(query, distinct)
 
     # Writing.

@@ -13,6 +13,7 @@ from pydal.dialects.sqlite import SQLiteDialect
 from pydal.objects import Expression
 from pydal.parsers import before_parse, parsers
 from pydal.parsers import for_type as parses
+from pydal.parsers.base import DateTimeParser
 from pydal.parsers.sqlite import SQLiteParser
 from pydal.representers import for_type as represents
 from pydal.representers import representers
@@ -69,7 +70,10 @@ class DatastoreParser(SQLiteParser):  # type: ignore[misc]  # shipped without ty
 
     @parses("datetime")
     def _datetime(self, value: Any) -> Any:
-        return datetime_of(value, "datetime")
+        try:
+            return datetime_of(value, "datetime")
+        except FieldValueError:
+            return DateTimeParser._declared_parsers_["_datetime"].f(self, value)  # takes looser spellings
 
     @parses("blob")
     def _blob(self, value: Any) -> Any:

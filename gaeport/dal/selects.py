@@ -13,7 +13,7 @@ from gaeport.dal.columns import columns_of, id_of_key
 from gaeport.dal.conditions import KEY, both, not_null
 from gaeport.dal.loading import Loader, Source, sources_of
 from gaeport.dal.plan import Plan
-from gaeport.dal.translation import Translation, conjuncts, operator_of, order_of, translate
+from gaeport.dal.translation import Translation, conjuncts, operator_of, order_items, order_of, translate
 from gaeport.datastore import wire
 from gaeport.datastore.client import Found
 from gaeport.datastore.field_types import decimal_from_stored
@@ -217,6 +217,9 @@ class Selects:
     def count(self, query: Any, distinct: Any) -> int:
         """Return how many rows a query selects, or how many different values they have of what `distinct` says."""
         query = self.resolved(query)
+        several = order_items(distinct)
+        if len(several) > 1:
+            return len(self.rows(query, several, {"distinct": True})[1])
         single = None if distinct else self._single(query, [])
         if single is not None:
             table, filtered = single
@@ -245,8 +248,22 @@ class Selects:
 
     def _in_memory(self, query: Any, fields: list[Any], attributes: dict[str, Any]) -> tuple[list[str], list[Any]]:
         plain = {name: value for name, value in attributes.items() if name not in ("cache", "processor", "cacheable")}
+        if plain.get("distinct") and plain["distinct"] is not True:
+            return self._distinct_on(query, fields, plain)
         colnames, sql = self.adapter.select_sql(query, fields, plain)
         return colnames, self._evaluate(query, fields, plain, lambda: sql, "select")
+
+    def _distinct_on(self, query: Any, fields: list[Any], attributes: dict[str, Any]) -> tuple[list[str], list[Any]]:
+        """Return the first row, by the order, for each value of what `distinct` names: PostgreSQL's DISTINCT ON."""
+        named = order_items(attributes["distinct"])
+        rest = {**attributes, "distinct": False, "limitby": None, "orderby": attributes.get("orderby") or named}
+        colnames, sql = self.adapter.select_sql(query, [*fields, *named], rest)
+        rows = self._evaluate(query, [*fields, *named], rest, lambda: sql, "select")
+        firsts: dict[Any, Any] = {}
+        for row in rows:
+            firsts.setdefault(row[len(fields) :], row[: len(fields)])
+        low, high = attributes.get("limitby") or (0, None)
+        return colnames[: len(fields)], list(firsts.values())[low:high]
 
     def matched(self, query: Any, table: Any, expressions: Sequence[Any]) -> list[tuple[Found, Sequence[Any]]]:
         """Return the entities of a table that a query selects, with the values that expressions have on each of them.

@@ -338,7 +338,7 @@ def order_of(orderby: Any, table: Any) -> tuple[list[tuple[str, int]], list[str]
     """
     found: list[tuple[str, int]] = []
     reasons: list[str] = []
-    for item in _order_items(orderby):
+    for item in order_items(orderby):
         column, direction = item, wire.ASCENDING
         if isinstance(item, Expression) and operator_of(item) == "invert":
             column, direction = item.first, wire.DESCENDING
@@ -351,13 +351,14 @@ def order_of(orderby: Any, table: Any) -> tuple[list[tuple[str, int]], list[str]
     return (found[: keys.index(KEY) + 1] if KEY in keys else found), reasons
 
 
-def _order_items(orderby: Any) -> list[Any]:
+def order_items(orderby: Any) -> list[Any]:
+    """Return the fields and expressions of an order, in order."""
     if orderby is None or orderby is False:
         return []
     if isinstance(orderby, list | tuple):
-        return [part for item in orderby for part in _order_items(item)]
+        return [part for item in orderby for part in order_items(item)]
     if isinstance(orderby, Expression) and not isinstance(orderby, Field) and operator_of(orderby) == "comma":
-        return _order_items(orderby.first) + _order_items(orderby.second)
+        return order_items(orderby.first) + order_items(orderby.second)
     return [orderby]
 
 

@@ -214,6 +214,17 @@ def test_a_reference_to_a_row_that_is_gone_says_so_and_references_can_be_pickled
         _ = row.owner.name
 
 
+def test_distinct_of_a_field_keeps_the_first_row_of_each_value(people: Any) -> None:
+    table = people.person
+    table.insert(name="Ann", age=50)
+    rows = people(table).select(table.name, table.age, distinct=table.name, orderby=table.name | ~table.age)
+    assert [(row.name, row.age) for row in rows] == [("Ann", 50), ("Bob", 40), ("Cid", None)]
+    rows = people(table).select(table.name, distinct=table.name, limitby=(1, 2))
+    assert [row.name for row in rows] == ["Bob"]
+    assert people(table).count(distinct=table.name) == 3
+    assert people(table).count(distinct=[table.name, table.age]) == 4
+
+
 def test_a_cached_select_is_read_once(people: Any) -> None:
     kept: dict[str, Any] = {}
 
