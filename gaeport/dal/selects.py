@@ -218,7 +218,9 @@ class Selects:
         """Return how many rows a query selects, or how many different values they have of what `distinct` says."""
         query = self.resolved(query)
         several = order_items(distinct)
-        if len(several) > 1:
+        if distinct is True:  # rows that differ in more than the id
+            several = [field for table in self.adapter.tables(query).values() for field in table if field.type != "id"]
+        if len(several) > 1 or distinct is True:
             return len(self.rows(query, several, {"distinct": True})[1])
         single = None if distinct else self._single(query, [])
         if single is not None:

@@ -223,6 +223,8 @@ def test_distinct_of_a_field_keeps_the_first_row_of_each_value(people: Any) -> N
     assert [row.name for row in rows] == ["Bob"]
     assert people(table).count(distinct=table.name) == 3
     assert people(table).count(distinct=[table.name, table.age]) == 4
+    people.thing.bulk_insert([{"name": "x"}, {"name": "x"}])
+    assert people(people.thing.name == "x").count(distinct=True) == 1
 
 
 def test_a_cached_select_is_read_once(people: Any) -> None:
