@@ -13,6 +13,7 @@ from gaeport.dal.columns import Column, TableColumns, columns_of, id_of_key, is_
 from gaeport.dal.errors import IntegrityError
 from gaeport.dal.plan import Plan
 from gaeport.dal.store import chunks
+from gaeport.dal.uniques import KIND as MARKER
 from gaeport.dal.uniques import Uniques
 from gaeport.datastore import wire
 from gaeport.datastore.client import Found, backoff
@@ -68,14 +69,16 @@ class Writes:
         self._complete_keys(columns, entities)
         self.uniques.check_distinct(columns, entities)
         groups = [[wire.Mutation(insert=entity), *self.uniques.claim(columns, entity)] for entity in entities]
+        given = {int(value) for row in rows for field, value in row if field.name == columns.id_name and value}
         ids: list[int] = []
         for group in chunks(groups):
-            ids += self._insert_chunk(columns, group)
+            ids += self._insert_chunk(columns, group, given)
         self.adapter.note(Plan("insert", "commit", 0))
         return ids
 
-    def _insert_chunk(self, columns: TableColumns, groups: Sequence[Sequence[Any]]) -> list[int]:
-        mutations = [mutation for group in groups for mutation in group]
+    def _insert_chunk(self, columns: TableColumns, groups: Sequence[Sequence[Any]], given: set[int]) -> list[int]:
+        wanted = [mutation for group in groups for mutation in group]
+        mutations = wanted
         for attempt in range(ATTEMPTS):
             try:
                 results = self.store.commit(mutations)
@@ -83,7 +86,7 @@ class Writes:
             except _CONFLICTS as error:
                 if attempt == ATTEMPTS - 1:
                     raise IntegrityError(f"the insert into {columns.kind} met others {ATTEMPTS} times") from error
-                mutations = self._after_conflict(columns, mutations)
+                mutations = self._after_conflict(columns, wanted, given)
         ids, at = [], 0
         for group in groups:
             key = mutations[at].insert.key
@@ -91,12 +94,15 @@ class Writes:
             at += len(group)
         return ids
 
-    def _after_conflict(self, columns: TableColumns, mutations: Sequence[Any]) -> list[Any]:
+    def _after_conflict(self, columns: TableColumns, mutations: Sequence[Any], given: set[int]) -> list[Any]:
         """Return the mutations of an insert that failed, with other ids and stale markers taken over."""
         rows = [mutation.insert.key for mutation in mutations if mutation.insert.key.path[0].kind == columns.kind]
         taken = self.store.lookup(columns, [key.path[0].id for key in rows if key.path[0].id])
-        if taken:
-            number = id_of_key(taken[0].entity.key)
+        for found in taken:
+            number = id_of_key(found.entity.key)
+            if number not in given:  # another process made the same id by time
+                _renumber(mutations, columns.kind, number, self._time_ids.next())
+                continue
             raise IntegrityError(
                 f"UNIQUE constraint failed: {columns.kind}.{columns.id_name}: the id {number} is taken"
             )
@@ -259,6 +265,17 @@ class Writes:
         for group in chunks([[wire.Mutation(delete=key)] for key in keys]):
             self.store.commit([mutation for entry in group for mutation in entry])
         return len(keys)
+
+
+def _renumber(mutations: Sequence[Any], kind: str, old: int, new: int) -> None:
+    """Give the row with an id, and the markers of its values, another id."""
+    for mutation in mutations:
+        last = mutation.insert.key.path[0]
+        if last.kind == kind and last.id == old:
+            last.id = new
+        elif "row" in mutation.insert.properties and last.kind == MARKER:
+            row = mutation.insert.properties["row"]
+            row.integer_value = new if row.integer_value == old else row.integer_value
 
 
 def _put(entity: Any, column: Column, stored: Any) -> None:

@@ -130,6 +130,18 @@ def test_ids_by_time_increase_and_fit_a_javascript_number(connect: Callable[...,
     assert ids[-1] < 2**53
 
 
+def test_an_id_by_time_that_another_process_made_too_is_replaced(
+    connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = connect("datastore://?ids=time")
+    db.define_table("t", Field("a", unique=True))
+    ids = iter([7, 7, 8])
+    monkeypatch.setattr(db._adapter.writes._time_ids, "next", lambda: next(ids))
+    assert [db.t.insert(a="x"), db.t.insert(a="y")] == [7, 8]
+    with pytest.raises(IntegrityError, match="the row 8"):
+        db.t.insert(a="y", id=9)
+
+
 def test_deletes_follow_references_as_the_field_says(db: Any) -> None:
     db.define_table("person", Field("name"))
     db.define_table("thing", Field("owner", "reference person"))
@@ -223,3 +235,26 @@ def test_namespaces_keep_their_rows_apart(connect: Callable[..., Any]) -> None:
 def test_a_wrong_connection_string_names_what_is_right(uri: str) -> None:
     with pytest.raises(ConfigurationError, match=r"scan_limit|project|time"):
         parse(uri)
+
+
+def test_of_many_that_take_over_one_stale_marker_one_wins(people: Any) -> None:
+    number = people.person.insert(email="a")
+    client = datastore.client()
+    client.commit([wire.Mutation(delete=client.key("person", int(number)))])
+    outcomes: list[str] = []
+
+    def register() -> None:
+        try:
+            people.person.insert(email="a")
+            outcomes.append("in")
+        except IntegrityError:
+            outcomes.append("refused")
+        finally:
+            people._adapter.close()
+
+    threads = [threading.Thread(target=register) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["in"] + ["refused"] * 9
