@@ -14,7 +14,7 @@ from gaeport.dal.errors import IntegrityError
 from gaeport.dal.store import Store
 from gaeport.datastore import wire
 
-KIND = "Unique"
+KIND = "Unique.value"  # with a dot, which no table has in its name
 
 
 class Uniques:
