@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -28,6 +29,15 @@ _FLAGS = {
 # The emulator takes the shell's place; a second shell ends the group when our end of its standard input closes, so
 # that not even kill -9 of this process leaves a JVM behind.
 _WATCHED = 'exec 3<&0; (read -r _; kill 0) <&3 & exec "$@" </dev/null 3<&-'
+_PROBE = """
+import sys
+from gaeport.devserver.emulator import probe
+from gaeport.errors import DatastoreError
+try:
+    probe(*sys.argv[1:])
+except DatastoreError as error:
+    sys.exit(str(error))
+"""
 
 
 class Emulator:
@@ -164,21 +174,35 @@ class Emulator:
         self._look_something_up(port)
 
     def _look_something_up(self, port: int) -> None:
-        import grpc
-
-        from gaeport.datastore.client import Client
-        from gaeport.datastore.transport import GrpcTransport
-        from gaeport.errors import DatastoreError
-
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            client = Client(GrpcTransport(channel), project=self.project)
-            try:
-                client.lookup([client.key("Probe", "probe")])
-            except DatastoreError as error:
-                raise EmulatorError(f"the {self.kind} emulator answers {error}:\n{self._last_lines()}") from error
+        # In a process of its own: a process that has used gRPC cannot fork workers that use it too; they hang.
+        done = subprocess.run(
+            [sys.executable, "-c", _PROBE, f"127.0.0.1:{port}", self.project],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise EmulatorError(f"the {self.kind} emulator answers {done.stderr.strip()}:\n{self._last_lines()}")
 
     def _last_lines(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
+
+
+def probe(host: str, project: str) -> None:
+    """Look something up in an emulator, once.
+
+    Raises:
+        DatastoreError: the emulator does not answer as one.
+    """
+    import grpc
+
+    from gaeport.datastore.client import Client
+    from gaeport.datastore.transport import GrpcTransport
+
+    with grpc.insecure_channel(host) as channel:
+        client = Client(GrpcTransport(channel), project=project)
+        client.lookup([client.key("Probe", "probe")])
 
 
 def find_launcher(kind: Kind) -> Path:
