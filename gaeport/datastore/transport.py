@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from gaeport import meter
 from gaeport.datastore import wire
-from gaeport.errors import datastore_error
+from gaeport.errors import Cancelled, datastore_error
 
 SERVICE = "google.datastore.v1.Datastore"
 TIMEOUT = 60.0  # seconds; generous, since giving up a Commit leaves open whether it was applied
@@ -56,6 +56,8 @@ class GrpcTransport:
             return self._methods[method](request, timeout=TIMEOUT, metadata=routing(request))
         except grpc.RpcError as error:
             raise datastore_error(error.code().name, error.details() or "") from error
+        except ValueError as error:  # what grpc raises when another thread has closed the channel
+            raise Cancelled(str(error)) from error
 
 
 class MeteredTransport:

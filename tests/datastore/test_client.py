@@ -8,7 +8,8 @@ import pytest
 
 from gaeport.datastore import wire
 from gaeport.datastore.client import Client, Found, key_bytes
-from gaeport.errors import Aborted, DatastoreError, Internal, InvalidArgument, Unavailable
+from gaeport.datastore.transport import GrpcTransport
+from gaeport.errors import Aborted, Cancelled, DatastoreError, Internal, InvalidArgument, Unavailable
 from tests.datastore.build import entity, query
 
 
@@ -107,3 +108,13 @@ def test_equal_keys_have_equal_bytes_whatever_their_partition() -> None:
     one, other = Client(None, project="a").key("K", 1), Client(None, project="b").key("K", 1)  # type: ignore[arg-type]
     named = Client(None, project="a").key("K", "1")  # type: ignore[arg-type]
     assert key_bytes(one) == key_bytes(other) != key_bytes(named)
+
+
+def test_a_channel_that_was_closed_meanwhile_is_a_cancelled_call() -> None:
+    import grpc
+
+    channel = grpc.insecure_channel("127.0.0.1:1")
+    client = Client(GrpcTransport(channel), project="p")
+    channel.close()
+    with pytest.raises(Cancelled, match="closed channel"):
+        client.commit([])
