@@ -37,6 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 break
         if not required() and item.get_closest_marker("emulator") is not None:
             item.add_marker(pytest.mark.skip(reason=SKIPPED))
+        if not required() and item.get_closest_marker("long") is not None:
+            item.add_marker(pytest.mark.skip(reason="takes long; make test-all runs it"))
 
 
 def _emulators_of(item: pytest.Item) -> set[str]:

@@ -15,6 +15,8 @@ from gaeport.kv import connect
 from gaeport.kv.contract import fresh
 from tests.servers import Server
 
+pytestmark = pytest.mark.long
+
 PROCESSES, THREADS = 4, 50
 TIMEOUT = 10  # seconds; two hundred threads on a small machine may keep the server from its processor
 _spawn = multiprocessing.get_context("spawn")  # as gunicorn's workers: nothing is shared but the store

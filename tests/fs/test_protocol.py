@@ -19,6 +19,8 @@ from tests.fs import schedules
 from tests.fs.schedules import InTurns, Operation, Turns, check_store, contents, explains, perform
 from tests.fs.volumes import Died, Interrupted, LosesAnswers, append, get, make, names, put, split
 
+pytestmark = pytest.mark.long
+
 Work = Callable[[DatastoreVolume], object]
 Instance = Callable[..., DatastoreVolume]
 BIG = 300_000  # bytes; more than one commit takes along here

@@ -15,6 +15,8 @@ from gaeport.sessions.session import Session
 from gaeport.sessions.stores import connect
 from gaeport.settings import SessionSettings
 
+pytestmark = pytest.mark.long
+
 PROCESSES, THREADS, CHANGES = 4, 4, 1_008  # 16 threads in 4 processes, 63 changes each
 CHECKOUT = Path(__file__).parent.parent.parent
 
