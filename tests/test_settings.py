@@ -101,7 +101,7 @@ def test_sessions_are_none_without_their_table_and_have_defaults_with_it(tmp_pat
         ("app = 3", ["gaeport.toml", "app = 3", '"module:callable"']),
         ('app = "shop.web"', ["app = 'shop.web'", '"module:callable"']),
         ('namespace = "a b"', ["namespace = 'a b'", "92"]),
-        ('synchronous = "off"', ["synchronous = 'off'", "full, normal"]),
+        ('synchronous = "off"', ['synchronous = "off"', "full, normal"]),
         ('require_indexes = "yes"', ["require_indexes = 'yes'", "true or false"]),
         ('[[mount]]\nname = "x"', ["[[mount]] number 1", "path is missing"]),
         ('[[mount]]\npath = "u"\nstor = "gcs"', ["[[mount]] number 1", "unknown key 'stor'", "store"]),

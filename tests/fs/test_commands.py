@@ -246,7 +246,7 @@ def test_shadowed_tells_which_written_files_hide_a_newer_deployed_one(applicatio
 
 def test_in_production_what_removes_asks_and_says_where(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     production = settings.Settings(root=Path.cwd(), project="shop", production=True)
-    monkeypatch.setattr(cli, "read_settings", lambda args: production)
+    monkeypatch.setattr("gaeport.cli.fs.read_settings", lambda args: production)
     assert fs("rm", "uploads/a") == 2
     assert "project shop, database (default), namespace gaeport: remove uploads/a" in capsys.readouterr().err
 
