@@ -1,6 +1,7 @@
 """The wheel, installed alone in an empty environment outside the checkout, does all that the checkout does."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,8 +67,9 @@ def _run(command: list[str], cwd: Path | None = None) -> str:
 
 def test_the_wheel_lists_every_package_of_the_checkout() -> None:
     listed = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    present = {".".join(path.parent.relative_to(CHECKOUT).parts) for path in CHECKOUT.glob("gaeport/**/__init__.py")}
-    assert set(listed) == {*present, "gaeport_tools"}
+    found = [*CHECKOUT.glob("gaeport/**/__init__.py"), *CHECKOUT.glob("tools/**/__init__.py")]
+    present = {".".join(path.parent.relative_to(CHECKOUT).parts) for path in found}
+    assert set(listed) == {re.sub(r"^tools\b", "gaeport_tools", name) for name in present}
 
 
 def test_the_installed_package_is_the_wheels_own(installed: Path, tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+from gaeport.cli.command import FAILED, INTERRUPTED, OK, USAGE, add_target
+from gaeport.errors import GaeportError
 
 from . import requirements
 
-OK, FAILED, USAGE = 0, 1, 2
+#: Each adds one tool to a parser's commands: `gaeport` has them too, in this order.
+TOOLS: list[Callable[[Any], None]] = []
 
 _EPILOG = """\
 exit codes:
@@ -30,16 +35,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = args.run(args)
         return code
-    except requirements.ProjectError as error:
+    except (requirements.ProjectError, GaeportError) as error:
         sys.stderr.write(f"tools: {error}\n")
         return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tools", description="What is done before a deployment, on a developer's machine."
     )
+    add_target(parser)
     commands = parser.add_subparsers(title="tools", metavar="TOOL", required=True)
+    for add in TOOLS:
+        add(commands)
     _add_requirements(commands)
     return parser
 

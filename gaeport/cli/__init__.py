@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gaeport import __version__
-from gaeport.cli import datastore, fs, run, serve, sessions
-from gaeport.cli.command import INTERRUPTED, USAGE, manual, read_settings
+from gaeport.cli import datastore, fs, run, serve, sessions, tools
+from gaeport.cli.command import INTERRUPTED, USAGE, add_target, manual, read_settings
 from gaeport.errors import GaeportError
 
 __all__ = ["build_parser", "main", "read_settings"]
 
 #: Each adds one command (with its subcommands) to the parser, in the order of --help.
-_COMMANDS: list[Callable[[Any], None]] = [serve.add, run.add, datastore.add, sessions.add, fs.add]
+_COMMANDS: list[Callable[[Any], None]] = [serve.add, run.add, datastore.add, sessions.add, fs.add, tools.add]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,12 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"gaeport {__version__}")
-    target = parser.add_argument_group("where the data is (in place of gaeport.toml's)")
-    target.add_argument(
-        "--project", metavar="P", help="a Google Cloud project's production data, by Application Default Credentials"
-    )
-    target.add_argument("--database", metavar="D", help="the Datastore database; the default one has no name")
-    target.add_argument("--namespace", metavar="N", help="the namespace that services and stages share files by")
+    add_target(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in _COMMANDS:
         add(commands)

@@ -42,6 +42,16 @@ def add_command(commands: Any, name: str, summary: str, description: str, epilog
     return parser
 
 
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name another place for the data than gaeport.toml's: read_settings() heeds them."""
+    target = parser.add_argument_group("where the data is (in place of gaeport.toml's)")
+    target.add_argument(
+        "--project", metavar="P", help="a Google Cloud project's production data, by Application Default Credentials"
+    )
+    target.add_argument("--database", metavar="D", help="the Datastore database; the default one has no name")
+    target.add_argument("--namespace", metavar="N", help="the namespace that services and stages share files by")
+
+
 def manual(text: str) -> str:
     """Return a help text without the indentation that it has in the source."""
     return dedent(text).lstrip("\n")
