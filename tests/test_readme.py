@@ -193,7 +193,16 @@ def test_every_command_and_option_is_documented() -> None:
 
 def test_every_setting_is_documented() -> None:
     page = (ROOT / "docs" / "settings.md").read_text("utf-8")
-    for kind in (settings.Settings, settings.MountSettings, settings.SessionSettings, settings.CacheSettings):
+    for kind in (
+        settings.Settings,
+        settings.MountSettings,
+        settings.SessionSettings,
+        settings.CacheSettings,
+        settings.StatsSettings,
+        settings.LimitsSettings,
+        settings.PriceSettings,
+        settings.ConsoleSettings,
+    ):
         for item in fields(kind):
             if item.name not in settings.NOT_IN_FILE:
                 assert f"| `{item.name}` |" in page, item.name

@@ -14,8 +14,11 @@ from typing import Any
 from gaeport.errors import ConfigurationError
 from gaeport.settings.application import MEMORY, NOT_IN_FILE, Environment, Settings, Synchronous, parse
 from gaeport.settings.cache import CacheSettings
+from gaeport.settings.console import ConsoleSettings
 from gaeport.settings.mounts import INLINE_LIMIT, MAX_INLINE_LIMIT, MountSettings, StoreName
+from gaeport.settings.prices import PriceSettings
 from gaeport.settings.sessions import MIN_SESSION_KEY, SameSite, SessionSettings, SessionStore, session_settings
+from gaeport.settings.stats import LimitsSettings, StatsSettings
 
 __all__ = [
     "FILE_NAME",
@@ -25,12 +28,16 @@ __all__ = [
     "MIN_SESSION_KEY",
     "NOT_IN_FILE",
     "CacheSettings",
+    "ConsoleSettings",
     "Environment",
+    "LimitsSettings",
     "MountSettings",
+    "PriceSettings",
     "SameSite",
     "SessionSettings",
     "SessionStore",
     "Settings",
+    "StatsSettings",
     "StoreName",
     "Synchronous",
     "beside",

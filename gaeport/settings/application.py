@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,8 +10,11 @@ from typing import Annotated, Any, Literal
 from gaeport.errors import ConfigurationError
 from gaeport.settings.cache import CacheSettings, cache_settings
 from gaeport.settings.checking import check, keys_of
+from gaeport.settings.console import ConsoleSettings, console_settings
 from gaeport.settings.mounts import MountSettings, mount_settings
+from gaeport.settings.prices import PriceSettings, price_settings
 from gaeport.settings.sessions import SessionSettings, session_settings
+from gaeport.settings.stats import LimitsSettings, StatsSettings, limits_settings, stats_settings
 
 MEMORY = ":memory:"
 
@@ -42,6 +45,10 @@ class Settings:
         mounts: the mounted directories.
         sessions: the `[sessions]` table; None where there is none, and `wrap` then adds no sessions.
         cache: the `[cache]` table.
+        stats: the `[stats]` table.
+        limits: the `[limits]` table.
+        prices: the `[prices]` table.
+        console: the `[console]` table.
     """
 
     root: Path
@@ -59,6 +66,10 @@ class Settings:
     mounts: tuple[MountSettings, ...] = field(default=())
     sessions: SessionSettings | None = None
     cache: CacheSettings = field(default_factory=CacheSettings)
+    stats: StatsSettings = field(default_factory=StatsSettings)
+    limits: LimitsSettings = field(default_factory=LimitsSettings)
+    prices: PriceSettings = field(default_factory=PriceSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
 
     @property
     def environment(self) -> Environment:
@@ -81,8 +92,11 @@ class Settings:
 
     @property
     def uses_bundled_apis(self) -> bool:
-        """Whether a setting names App Engine's bundled memcache, which needs a request's context around each call."""
-        urls = (self.cache.url, self.sessions.url if self.sessions is not None else None)
+        """Whether the settings name App Engine's bundled memcache, which needs a request's context around each call."""
+        found = self.sessions
+        if found is not None and found.store == "memcache+datastore" and found.url is None:
+            return os.environ.get("GAE_ENV") == "standard"  # it is what stands before Datastore by default there
+        urls = (self.cache.url, found.url if found is not None else None)
         return any(url is not None and url.startswith("appengine:") for url in urls)
 
     @property
@@ -93,8 +107,17 @@ class Settings:
         return self.root / self.data
 
 
+#: The tables that have defaults where gaeport.toml has none, with what checks them.
+_TABLES: dict[str, Callable[[object, str], Any]] = {
+    "cache": cache_settings,
+    "console": console_settings,
+    "limits": limits_settings,
+    "prices": price_settings,
+    "stats": stats_settings,
+}
+
 #: Fields of Settings that are not keys at the top of gaeport.toml.
-NOT_IN_FILE = frozenset({"root", "source", "mounts", "latency_ms", "production", "sessions", "cache"})
+NOT_IN_FILE = frozenset({"root", "source", "mounts", "latency_ms", "production", "sessions", *_TABLES})
 
 
 def parse(table: Mapping[str, Any], *, root: Path, place: str) -> Settings:
@@ -110,15 +133,15 @@ def parse(table: Mapping[str, Any], *, root: Path, place: str) -> Settings:
     """
     values = dict(table)
     mounts = values.pop("mount", [])
-    sessions, cache = values.pop("sessions", None), values.pop("cache", {})
+    sessions = values.pop("sessions", None)
+    tables = {name: checked(values.pop(name, {}), place) for name, checked in _TABLES.items()}
     if not isinstance(mounts, list) or not all(isinstance(item, Mapping) for item in mounts):
         raise ConfigurationError(f"{place}: mount must be written as [[mount]] tables")
-    tables = ("cache", "mount", "sessions")
-    check(values, Settings, place, "", (*keys_of(Settings, NOT_IN_FILE), *tables))
+    check(values, Settings, place, "", (*keys_of(Settings, NOT_IN_FILE), "mount", "sessions", *_TABLES))
     parsed = tuple(mount_settings(item, f"[[mount]] number {i}", place) for i, item in enumerate(mounts, 1))
     found = None if sessions is None else session_settings(sessions, place=place)
     others = _defaults_from_environment(root, values)
-    settings = Settings(root=root, mounts=parsed, sessions=found, cache=cache_settings(cache, place), **others)
+    settings = Settings(root=root, mounts=parsed, sessions=found, **tables, **others)
     _check_values(settings, place)
     return settings
 
