@@ -15,10 +15,12 @@ from gaeport.errors import ConfigurationError
 from gaeport.settings.application import MEMORY, NOT_IN_FILE, Environment, Settings, Synchronous, parse
 from gaeport.settings.cache import CacheSettings
 from gaeport.settings.console import ConsoleSettings
+from gaeport.settings.dal import DalSettings
 from gaeport.settings.mounts import INLINE_LIMIT, MAX_INLINE_LIMIT, MountSettings, StoreName
 from gaeport.settings.prices import PriceSettings
 from gaeport.settings.sessions import MIN_SESSION_KEY, SameSite, SessionSettings, SessionStore, session_settings
 from gaeport.settings.stats import LimitsSettings, StatsSettings
+from gaeport.settings.tickets import TicketSettings
 
 __all__ = [
     "FILE_NAME",
@@ -29,6 +31,7 @@ __all__ = [
     "NOT_IN_FILE",
     "CacheSettings",
     "ConsoleSettings",
+    "DalSettings",
     "Environment",
     "LimitsSettings",
     "MountSettings",
@@ -40,6 +43,7 @@ __all__ = [
     "StatsSettings",
     "StoreName",
     "Synchronous",
+    "TicketSettings",
     "beside",
     "configure",
     "current",
@@ -56,6 +60,7 @@ FILE_NAME = "gaeport.toml"
 
 _current: Settings | None = None
 _listeners: list[Callable[[], None]] = []
+_early_listeners: list[Callable[[], None]] = []
 
 
 def current() -> Settings:
@@ -98,6 +103,8 @@ def use(settings: Settings | None) -> None:
         settings: None lets the next use read gaeport.toml.
     """
     global _current
+    for listener in _early_listeners:
+        listener()
     _current = settings
     for listener in _listeners:
         listener()
@@ -128,6 +135,11 @@ def configure(**values: Any) -> Settings:
 def on_change(listener: Callable[[], None]) -> None:
     """Call `listener` whenever other settings are put in force (to drop what was built from the old ones)."""
     _listeners.append(listener)
+
+
+def before_change(listener: Callable[[], None]) -> None:
+    """Call `listener` before other settings are put in force (to finish what began under the old ones)."""
+    _early_listeners.append(listener)
 
 
 def find(start: Path | None = None) -> Path | None:

@@ -11,10 +11,12 @@ from gaeport.errors import ConfigurationError
 from gaeport.settings.cache import CacheSettings, cache_settings
 from gaeport.settings.checking import check, keys_of
 from gaeport.settings.console import ConsoleSettings, console_settings
+from gaeport.settings.dal import DalSettings, dal_settings
 from gaeport.settings.mounts import MountSettings, mount_settings
 from gaeport.settings.prices import PriceSettings, price_settings
 from gaeport.settings.sessions import SessionSettings, session_settings
 from gaeport.settings.stats import LimitsSettings, StatsSettings, limits_settings, stats_settings
+from gaeport.settings.tickets import TicketSettings, ticket_settings
 
 MEMORY = ":memory:"
 
@@ -49,6 +51,8 @@ class Settings:
         limits: the `[limits]` table.
         prices: the `[prices]` table.
         console: the `[console]` table.
+        dal: the `[dal]` table.
+        tickets: the `[tickets]` table.
     """
 
     root: Path
@@ -70,6 +74,8 @@ class Settings:
     limits: LimitsSettings = field(default_factory=LimitsSettings)
     prices: PriceSettings = field(default_factory=PriceSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
+    dal: DalSettings = field(default_factory=DalSettings)
+    tickets: TicketSettings = field(default_factory=TicketSettings)
 
     @property
     def environment(self) -> Environment:
@@ -111,9 +117,11 @@ class Settings:
 _TABLES: dict[str, Callable[[object, str], Any]] = {
     "cache": cache_settings,
     "console": console_settings,
+    "dal": dal_settings,
     "limits": limits_settings,
     "prices": price_settings,
     "stats": stats_settings,
+    "tickets": ticket_settings,
 }
 
 #: Fields of Settings that are not keys at the top of gaeport.toml.
