@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from gaeport import blobs, datastore, settings
+from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
 from gaeport.errors import file_error
 from gaeport.fs import disk
 from gaeport.fs.content import View
@@ -38,7 +39,7 @@ from gaeport.fs.entries import (
     upsert,
 )
 from gaeport.fs.handle import Handle, writable
-from gaeport.fs.inode import CONFLICTS, UNCERTAIN, Inode, Outcome, attempts, guarded
+from gaeport.fs.inode import Inode, Outcome, attempts, guarded
 from gaeport.fs.removals import Removals
 from gaeport.fs.renames import Renames
 from gaeport.fs.storage import Connect, Storage
@@ -501,3 +502,7 @@ class DatastoreVolume:
         for inode in inodes:
             inode.commit()
         self.flush_times()
+
+    def drop(self) -> None:
+        """Let go of the store: nothing more is written from here on."""
+        self.times.stop()

@@ -17,8 +17,8 @@ from gaeport import blobs as blob_stores
 from gaeport.blobs import BlobStore
 from gaeport.datastore import wire
 from gaeport.datastore.client import Client, Found, retried
+from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
 from gaeport.fs.entries import chunk_key, delete, insert, new_id, record
-from gaeport.fs.inode import CONFLICTS, UNCERTAIN
 
 KEEP_DAYS = 8  # one more than the 7 days of Datastore's point-in-time recovery, so that what it restores has its blobs
 DAY = 86_400 * 10**9  # nanoseconds

@@ -13,18 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gaeport.datastore.client import backoff
-from gaeport.errors import (
-    Aborted,
-    AlreadyExists,
-    Cancelled,
-    DatastoreError,
-    DeadlineExceeded,
-    FailedPrecondition,
-    Internal,
-    NotFound,
-    Unavailable,
-    file_error,
-)
+from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
+from gaeport.errors import DatastoreError, file_error
 from gaeport.fs.content import Changes, Piece, View
 from gaeport.fs.entries import (
     Entry,
@@ -45,8 +35,6 @@ from gaeport.fs.volume import Attributes, Path
 if TYPE_CHECKING:
     from gaeport.fs.datastore import DatastoreVolume
 
-CONFLICTS = (Aborted, AlreadyExists, FailedPrecondition, NotFound)  # nothing was written
-UNCERTAIN = (Unavailable, DeadlineExceeded, Internal, Cancelled)  # may have been written
 T = TypeVar("T")
 PATIENCE = 120.0  # seconds of conflicts before an operation gives up; appends under load take their turn
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from gaeport.blobs import BlobStore
 from gaeport.datastore.client import Client, retried
-from gaeport.errors import Aborted, AlreadyExists, Cancelled, DeadlineExceeded, Internal, Unavailable
+from gaeport.datastore.outcomes import UNCERTAIN
+from gaeport.errors import Aborted, AlreadyExists
 from gaeport.fs import disk
 from gaeport.fs.content import Extent, Hole, Memory, Piece, View
 from gaeport.fs.entries import chunk_key, delete, insert, new_id, record, update, upsert
@@ -31,7 +32,7 @@ SMALL = 128 << 10  # bytes
 MANY = 1000  # pieces; an Entry has room for about 10,000
 
 # Errors after which a repeat of what is idempotent, or was looked up first, can succeed.
-_AGAIN = (Aborted, AlreadyExists, Unavailable, DeadlineExceeded, Internal, Cancelled)
+_AGAIN = (Aborted, AlreadyExists, *UNCERTAIN)
 
 Connect = Callable[[], Client]
 

@@ -10,23 +10,14 @@ from contextlib import suppress
 from typing import Any
 
 from gaeport.datastore.client import backoff
-from gaeport.errors import (
-    Aborted,
-    AlreadyExists,
-    Cancelled,
-    DatastoreError,
-    DeadlineExceeded,
-    FailedPrecondition,
-    Internal,
-    NotFound,
-    Unavailable,
-)
+from gaeport.datastore.outcomes import REPEATABLE
+from gaeport.errors import DatastoreError
 from gaeport.fs.entries import guard_key, insert, record, time_key, update
 from gaeport.fs.storage import Connect
 
 FLUSH_AFTER = 1.0  # seconds
+LONGEST_PAUSE = 60.0  # seconds between tries while the store refuses
 _ATTEMPTS = 8
-_AGAIN = (Aborted, AlreadyExists, FailedPrecondition, NotFound, Unavailable, DeadlineExceeded, Internal, Cancelled)
 
 
 class DirectoryTimes:
@@ -37,6 +28,8 @@ class DirectoryTimes:
         self._lock = threading.Lock()
         self._pending: dict[str, int] = {}
         self._timer: threading.Timer | None = None
+        self._failures = 0
+        self._stopped = False
 
     def touch(self, directory: str) -> None:
         """Note that a directory changed now."""
@@ -44,9 +37,20 @@ class DirectoryTimes:
             self._pending[directory] = max(time.time_ns(), self._pending.get(directory, 0) + 1000)
             self._start_timer()
 
+    def stop(self) -> None:
+        """Write nothing any more: the volume was dropped, and what reaches the store now is not its own."""
+        with self._lock:
+            self._stopped = True
+            self._pending.clear()
+            if self._timer is not None:
+                self._timer.cancel()
+
     def _start_timer(self) -> None:
+        if self._stopped:
+            return
         if self._timer is None or not self._timer.is_alive():  # after a fork the parent's timer is not there
-            self._timer = threading.Timer(FLUSH_AFTER, self._flush_later)
+            pause = min(LONGEST_PAUSE, FLUSH_AFTER * 2**self._failures)
+            self._timer = threading.Timer(pause, self._flush_later)
             self._timer.daemon = True
             self._timer.start()
 
@@ -76,8 +80,10 @@ class DirectoryTimes:
                 self._write(dict(list(waiting.items())[start : start + 200]))
         except DatastoreError:
             with self._lock:
+                self._failures = min(self._failures + 1, 16)
                 self._start_timer()
             raise
+        self._failures = 0
 
     def _flush_later(self) -> None:
         with suppress(DatastoreError):  # the timer was started again; the times wait on
@@ -89,7 +95,7 @@ class DirectoryTimes:
                 mutations = self._mutations(waiting)
                 if mutations:
                     self._connect().commit(mutations)
-            except _AGAIN:
+            except REPEATABLE:
                 if attempt == _ATTEMPTS - 1:
                     raise
                 backoff(attempt)

@@ -13,6 +13,7 @@ from typing import Any
 
 from gaeport.errors import ConfigurationError
 from gaeport.settings.application import MEMORY, NOT_IN_FILE, Environment, Settings, Synchronous, parse
+from gaeport.settings.bundle import BundleSettings
 from gaeport.settings.cache import CacheSettings
 from gaeport.settings.console import ConsoleSettings
 from gaeport.settings.dal import DalSettings
@@ -29,6 +30,7 @@ __all__ = [
     "MEMORY",
     "MIN_SESSION_KEY",
     "NOT_IN_FILE",
+    "BundleSettings",
     "CacheSettings",
     "ConsoleSettings",
     "DalSettings",

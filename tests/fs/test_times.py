@@ -1,0 +1,63 @@
+"""Directories' modification times that wait to be written, when the store refuses or is no longer this volume's."""
+
+from typing import Any
+
+import pytest
+
+from gaeport.errors import PermissionDenied
+from gaeport.fs import times
+from gaeport.fs.times import DirectoryTimes
+
+
+class Refuses:
+    """A client whose store refuses everything, counting the questions."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def key(self, *path: Any) -> Any:
+        return path
+
+    def lookup(self, keys: Any) -> Any:
+        self.calls += 1
+        raise PermissionDenied("no")
+
+
+def test_what_is_refused_waits_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    class Timer:
+        def __init__(self, pause: float, call: Any) -> None:
+            pauses.append(pause)
+
+        def start(self) -> None:
+            pass
+
+        def cancel(self) -> None:
+            pass
+
+        def is_alive(self) -> bool:
+            return False
+
+    monkeypatch.setattr(times.threading, "Timer", Timer)
+    client: Any = Refuses()
+    waiting = DirectoryTimes(lambda: client)
+    waiting.touch("d")
+    for _ in range(8):
+        with pytest.raises(PermissionDenied):
+            waiting.flush()
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_a_dropped_volume_asks_nothing_more() -> None:
+    client: Any = Refuses()
+    waiting = DirectoryTimes(lambda: client)
+    waiting.touch("d")
+    timer = waiting._timer
+    waiting.stop()
+    waiting.touch("e")
+    waiting.stop()
+    waiting.flush()
+    assert timer is not None
+    timer.join(5)
+    assert client.calls == 0
