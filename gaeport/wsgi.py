@@ -21,6 +21,7 @@ StartResponse = Callable[..., Any]
 DEFAULT_APPLICATION = "gaeport.welcome:app"
 WARMUP = "/_ah/warmup"
 SESSIONS_PURGE = "/_gaeport/cron/sessions-purge"
+_CONSOLE = ("/_gaeport", "/_ah/stats")
 
 _log = logging.getLogger("gaeport")
 _NOT_SAVED = b"The server could not save what this request wrote. Please try again.\n"
@@ -33,7 +34,8 @@ def wrap(app: WSGIApplication | str, settings: Settings | None = None) -> "Appli
     ends; if they cannot be, the client gets a 500 where the answer has not begun, else a cut-off answer. `/_ah/warmup`
     is passed to the application, and answered 200 where it answers 404. Where gaeport.toml has `[sessions]`,
     each request has its session at `environ["gaeport.session"]`; `/_gaeport/cron/sessions-purge` answers App Engine's
-    cron. X-Appengine headers are left alone: App Engine strips those that come from outside.
+    cron. Where `[console]` has a password's hash, `/_gaeport/` and `/_ah/stats` are the console's.
+    X-Appengine headers are left alone: App Engine strips those that come from outside.
 
     Args:
         app: a WSGI application, or "module:callable" as in gaeport.toml, which is imported after the mounts are in
@@ -58,7 +60,9 @@ def wrap(app: WSGIApplication | str, settings: Settings | None = None) -> "Appli
     if isinstance(app, Application):
         return app
     app = _with_sessions(app, config)
-    return Application(_with_bundled_apis(app) if config.uses_bundled_apis else app)
+    if config.uses_bundled_apis:
+        return Application(_with_bundled_apis(app), _with_bundled_apis(_sessions_purge))
+    return Application(app)
 
 
 def _with_bundled_apis(app: WSGIApplication) -> WSGIApplication:
@@ -95,8 +99,15 @@ def default_application(config: Settings) -> str:
 class Application:
     """A WSGI application whose requests begin and end in the file system."""
 
-    def __init__(self, app: WSGIApplication) -> None:
+    def __init__(self, app: WSGIApplication, purge: WSGIApplication | None = None) -> None:
+        """Take over an application.
+
+        Args:
+            app: what answers.
+            purge: what answers App Engine's cron at SESSIONS_PURGE; by default gaeport's own handler as it is.
+        """
         self.app = app
+        self._purge = purge or _sessions_purge
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -104,7 +115,9 @@ class Application:
         if path == WARMUP:
             start_response = _found(start_response)
         elif path == SESSIONS_PURGE:
-            return _sessions_purge(environ, start_response)
+            return self._purge(environ, start_response)
+        elif path is not None and path.startswith(_CONSOLE) and _is_for_console(path):
+            return _console(environ, start_response)
         return _Exchange(self.app).begin(environ, start_response)
 
     def __getattr__(self, name: str) -> Any:
@@ -236,6 +249,21 @@ def _sessions_purge(environ: Environ, start_response: StartResponse) -> Iterable
     from gaeport.sessions.cron import sessions_purge
 
     return sessions_purge(environ, start_response)
+
+
+def _is_for_console(path: str) -> bool:
+    """Tell whether a path is the console's, and there is a console."""
+    if _settings.current().console.password_hash is None:
+        return False
+    from gaeport.console.web import is_for_console
+
+    return is_for_console(path)
+
+
+def _console(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    from gaeport.console.application import answer
+
+    return answer(environ, start_response)
 
 
 def _found(start_response: StartResponse) -> StartResponse:

@@ -6,14 +6,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gaeport import __version__
-from gaeport.cli import datastore, fs, run, serve, sessions, tools
+from gaeport.cli import console, datastore, fs, run, serve, sessions, tools
 from gaeport.cli.command import INTERRUPTED, USAGE, add_target, manual, read_settings
 from gaeport.errors import GaeportError
 
 __all__ = ["build_parser", "main", "read_settings"]
 
 #: Each adds one command (with its subcommands) to the parser, in the order of --help.
-_COMMANDS: list[Callable[[Any], None]] = [serve.add, run.add, datastore.add, sessions.add, fs.add, tools.add]
+_COMMANDS: list[Callable[[Any], None]] = [
+    serve.add,
+    run.add,
+    datastore.add,
+    sessions.add,
+    fs.add,
+    console.add,
+    tools.add,
+]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
