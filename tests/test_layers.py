@@ -30,6 +30,7 @@ LAYERS = {
     "tickets": 2,
     "console": 3,
     "loader": 3,
+    "web2py": 3,
     "wsgi": 3,
     "devserver": 4,
     "testing": 4,

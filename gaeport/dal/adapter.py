@@ -13,7 +13,7 @@ from pydal.adapters.sqlite import SQLite
 from pydal.helpers.classes import SQLCustomType
 from pydal.objects import IterRows
 
-from gaeport.dal import language, scratch
+from gaeport.dal import language, schemes, scratch
 from gaeport.dal.columns import columns_of
 from gaeport.dal.errors import IntegrityError
 from gaeport.dal.plan import Plan
@@ -315,3 +315,4 @@ class _Cursor:
 
 
 language.register(DatastoreAdapter)
+schemes.install(adapters, DatastoreAdapter)

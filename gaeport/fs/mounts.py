@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from gaeport import settings as configuration
 from gaeport.errors import ConfigurationError
-from gaeport.fs import native, patch, paths
+from gaeport.fs import native, patch, paths, patterns
 from gaeport.fs.places import Mount
 from gaeport.fs.volume import Volume
 from gaeport.settings import INLINE_LIMIT, MountSettings, Settings
@@ -54,7 +54,9 @@ def mount(
 
 
 def mount_all(settings: Settings | None = None) -> None:
-    """Mount what gaeport.toml lists under [[mount]]; what is mounted just so already stays.
+    """Mount what gaeport.toml lists under [[mount]], each directory that a pattern fits.
+
+    What is mounted just so already stays.
 
     Args:
         settings: by default those in force.
@@ -63,8 +65,9 @@ def mount_all(settings: Settings | None = None) -> None:
         ConfigurationError: a directory cannot be mounted; the message says why.
     """
     settings = settings or configuration.current()
-    for item in settings.mounts:
-        path = paths.normal(os.path.join(os.path.abspath(settings.root), os.path.expanduser(item.path)))
+    root = os.path.abspath(settings.root)
+    for item in (found for given in settings.mounts for found in patterns.expanded(given, root)):
+        path = paths.normal(os.path.join(root, os.path.expanduser(item.path)))
         wanted = replace(item, path=path)
         if not any(present.settings == wanted for present in paths.mounts()):
             _mount_settings(wanted, settings)
