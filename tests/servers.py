@@ -3,6 +3,7 @@
 `memcached_server` and `redis_server` are shared by all tests of one process; a `Server` of its own is for a test that
 stops or kills it.
 Where the programs are missing the tests are skipped, except when GAEPORT_REQUIRE_SERVERS=1.
+GAEPORT_REDIS_SERVER names a program to run in the place of redis-server: Valkey's, for one.
 """
 
 import os
@@ -94,10 +95,11 @@ class Server:
 
 def program(name: str) -> str:
     """Return the path of a server's program; skip the test, or fail it, where there is none."""
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
+    wanted = os.environ.get("GAEPORT_REDIS_SERVER", name) if name == "redis-server" else name
+    path = shutil.which(wanted) or shutil.which(wanted, path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
     if path is not None:
         return path
-    message = f"{name} is not installed: apt-get install {_PACKAGES[name]} (or brew install {name.split('-')[0]})"
+    message = f"{wanted} is not installed: apt-get install {_PACKAGES[name]} (or brew install {name.split('-')[0]})"
     if os.environ.get("GAEPORT_REQUIRE_SERVERS") == "1":
         pytest.fail(message, pytrace=False)
     pytest.skip(message)

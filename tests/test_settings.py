@@ -178,6 +178,17 @@ def test_the_cache_is_the_one_that_the_file_names(tmp_path: Path) -> None:
     assert settings.load(written(tmp_path, "")).cache.url == "memory://"
 
 
+@pytest.mark.parametrize(("place", "bundled"), [("standard", True), (None, False)])
+def test_sessions_before_datastore_use_the_bundled_memcache_on_app_engine(
+    place: str | None, bundled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place is not None:
+        monkeypatch.setenv("GAE_ENV", place)
+    found = settings.load(written(tmp_path, '[sessions]\nstore = "memcache+datastore"'))
+    assert found.uses_bundled_apis is bundled
+    assert not settings.load(written(tmp_path, '[sessions]\nstore = "datastore"')).uses_bundled_apis
+
+
 def test_a_cache_without_a_url_takes_it_from_the_settings(tmp_path: Path) -> None:
     settings.configure(root=tmp_path, cache={"url": "tape://"})
     with pytest.raises(ConfigurationError, match="tape"):

@@ -4,6 +4,7 @@
 `CACHE_TYPE = "gaeport.cache.cachelib.GaeportCache"` and `CACHE_OPTIONS = {"url": …}`.
 """
 
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -37,7 +38,7 @@ class GaeportCache(BaseCache):
             serializer: "codec" or "pickle", as `Cache` explains them.
             ignore_delete_many_errors: whether `delete_many` goes on without keys that it could not delete.
         """
-        self.default_timeout = int(_seconds(default_timeout))
+        self.default_timeout = _seconds(default_timeout)
         self.ignore_delete_many_errors = ignore_delete_many_errors
         self.cache = url if isinstance(url, Cache) else Cache(url, namespace=namespace, serializer=serializer, stale=0)
 
@@ -82,5 +83,10 @@ class GaeportCache(BaseCache):
         return None if seconds == 0 else seconds
 
 
-def _seconds(timeout: float | timedelta) -> float:
-    return timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
+def _seconds(timeout: float | timedelta) -> int:
+    """Return whole seconds, rounded up: a short time must not become 0, which is for ever. Raises TypeError."""
+    if isinstance(timeout, timedelta):
+        timeout = timeout.total_seconds()
+    if not isinstance(timeout, int | float):
+        raise TypeError(f"a timeout is a number of seconds or a timedelta, not {type(timeout).__name__}: {timeout!r}")
+    return math.ceil(timeout)

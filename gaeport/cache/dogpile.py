@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gaeport.cache import serializers
-from gaeport.errors import MissingExtraError
+from gaeport.errors import DamagedValue, MissingExtraError
 from gaeport.kv import KV, connect
 
 try:
-    from dogpile.cache.api import NO_VALUE, BytesBackend
+    from dogpile.cache.api import NO_VALUE, BytesBackend, CantDeserializeException
 except ImportError as error:  # it is there wherever code for it is
     raise MissingExtraError("dogpile.cache is not installed; pip install dogpile.cache") from error
 
@@ -39,7 +39,15 @@ class GaeportBackend(BytesBackend):
         self._lock_timeout: float = arguments.get("lock_timeout", 30)
         self._distributed: bool = arguments.get("distributed_lock", True)
         chosen = serializers.named(arguments.get("serializer", "codec"))
-        self.serializer, self.deserializer = chosen.dumps, chosen.loads
+        self.serializer = chosen.dumps
+
+        def loads(data: bytes) -> Any:
+            try:
+                return chosen.loads(data)
+            except DamagedValue as error:  # of another program: created anew
+                raise CantDeserializeException(str(error)) from error
+
+        self.deserializer = loads
 
     def get_serialized(self, key: str) -> Any:
         """Return the bytes, or NO_VALUE."""

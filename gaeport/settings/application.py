@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from gaeport.errors import ConfigurationError
+from gaeport.settings.bundle import BundleSettings, bundle_settings
 from gaeport.settings.cache import CacheSettings, cache_settings
 from gaeport.settings.checking import check, keys_of
 from gaeport.settings.console import ConsoleSettings, console_settings
@@ -53,6 +54,7 @@ class Settings:
         console: the `[console]` table.
         dal: the `[dal]` table.
         tickets: the `[tickets]` table.
+        bundle: the `[bundle]` table.
     """
 
     root: Path
@@ -76,6 +78,7 @@ class Settings:
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
     dal: DalSettings = field(default_factory=DalSettings)
     tickets: TicketSettings = field(default_factory=TicketSettings)
+    bundle: BundleSettings = field(default_factory=BundleSettings)
 
     @property
     def environment(self) -> Environment:
@@ -115,6 +118,7 @@ class Settings:
 
 #: The tables that have defaults where gaeport.toml has none, with what checks them.
 _TABLES: dict[str, Callable[[object, str], Any]] = {
+    "bundle": bundle_settings,
     "cache": cache_settings,
     "console": console_settings,
     "dal": dal_settings,

@@ -80,6 +80,19 @@ def test_timeouts(kv: KV, clock: Clock) -> None:
     assert cache.get("ever") == 1
 
 
+def test_a_time_of_less_than_a_second_is_not_for_ever(kv: KV, clock: Clock) -> None:
+    cache = GaeportCache(kv, default_timeout=timedelta(milliseconds=500))
+    cache.set("default", 1)
+    cache.set("short", 1, timeout=timedelta(milliseconds=200))
+    clock.now += 1.1
+    assert cache.get_many("default", "short") == [None, None]
+
+
+def test_a_time_that_is_none_is_refused(any_cache: Any) -> None:
+    with pytest.raises(TypeError, match="timeout"):
+        any_cache.set("key", 1, timeout="60")
+
+
 def test_clear_leaves_others_alone(kv: KV) -> None:
     one, two, cache = GaeportCache(kv, namespace="one"), GaeportCache(kv, namespace="two"), Cache(kv)
     for store in (one, two, cache):

@@ -107,6 +107,17 @@ def test_types_that_are_not_kept_are_refused_unless_pickle_is_chosen(store: KV) 
     assert pickled.get("other") == 1j
 
 
+def test_values_of_another_program_are_created_anew(region: Any, store: KV) -> None:
+    region.set("key", 5)
+    values = store.namespace("dogpile")
+    metadata, _, _ = (values.get("key") or b"").partition(b"|")  # dogpile's own, before each value
+    for damage in (b"", b"[1, 2]", b"\xc1"):
+        values.set("key", metadata + b"|" + damage)
+        assert region.get("key") is NO_VALUE
+        assert region.get_multi(["key", "other"]) == [NO_VALUE, NO_VALUE]
+        assert region.get_or_create("key", lambda: 6) == 6
+
+
 def test_without_a_server_a_region_creates() -> None:
     region: Any = make_region().configure("gaeport", arguments={"url": "memcached://127.0.0.1:1"})
     assert [region.get_or_create("key", lambda: 5) for _ in range(2)] == [5, 5]

@@ -1,35 +1,22 @@
 """The bundled memcache: the contract on the stub that appengine-python-standard brings."""
 
-import os
-
 import pytest
 
 from gaeport.errors import KVUnavailable
 from gaeport.kv import KV, connect
 from gaeport.kv.contract import KVContract, fresh
+from tests.kv.bundled import MISSING, bundled_memcache, wanted
 
-try:
-    from google.appengine.api import apiproxy_stub_map
-    from google.appengine.api.memcache import memcache_stub
-    from google.appengine.runtime import apiproxy_errors
-except ImportError:
-    if os.environ.get("GAEPORT_REQUIRE_APPENGINE") == "1":
-        raise
-    # Not in [dev]: it needs urllib3 < 2, which twine refuses. .ci/run gives it an environment of its own.
-    pytest.skip("pip install 'gaeport[appengine]' in an environment without twine", allow_module_level=True)
+__all__ = ["bundled_memcache"]
 
-
-@pytest.fixture(autouse=True)
-def _stub(monkeypatch: pytest.MonkeyPatch) -> None:
-    services = apiproxy_stub_map.APIProxyStubMap()
-    services.RegisterStub("memcache", memcache_stub.MemcacheServiceStub())
-    monkeypatch.setattr(apiproxy_stub_map, "apiproxy", services)
+if not wanted():
+    pytest.skip(MISSING, allow_module_level=True)
 
 
 class TestContract(KVContract):
     @pytest.fixture
-    def kv(self) -> KV:
-        return connect("appengine://")
+    def kv(self, bundled_memcache: str) -> KV:
+        return connect(bundled_memcache)
 
     def test_cas_fails_after_any_write_even_of_the_same_value(self, kv: KV) -> None:
         key = fresh()  # after incr too in the service; its stub forgets to change the token then
@@ -41,9 +28,12 @@ class TestContract(KVContract):
 
 
 def test_a_service_that_does_not_answer_is_a_miss_logged_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bundled_memcache: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kv = connect("appengine://")
+    from google.appengine.api import apiproxy_stub_map
+    from google.appengine.runtime import apiproxy_errors
+
+    kv = connect(bundled_memcache)
     kv.set("key", b"x")
     service = apiproxy_stub_map.apiproxy.GetStub("memcache")
 

@@ -13,15 +13,19 @@ from gaeport import settings
 from gaeport.sessions.middleware import ENVIRON_KEY, SessionMiddleware
 from gaeport.sessions.stores import Store, connect
 from gaeport.settings import SessionSettings
+from tests.kv.bundled import bundled_memcache, wanted
+
+__all__ = ["bundled_memcache"]
 
 EMBEDDED = ("memory", "disk")
 DATASTORES = (*EMBEDDED, "firestore_emulator", "datastore_emulator")
+CACHES = ("memcached_server", *(["bundled_memcache"] if wanted() else []))
 #: store, and what it runs on.
 SERVER_SIDE = [
     *[("datastore", backend) for backend in DATASTORES],
-    *[("memcache+datastore", backend) for backend in ("memory", "firestore_emulator", "memcached_server")],
+    *[("memcache+datastore", backend) for backend in ("memory", "firestore_emulator", *CACHES)],
     ("memcache", "memory"),
-    ("memcache", "memcached_server"),
+    *[("memcache", backend) for backend in CACHES],
     ("redis", "redis_server"),
 ]
 EVERY = [*SERVER_SIDE, ("cookie", "memory")]
@@ -59,6 +63,8 @@ def options(store_name: str, place: str, request: pytest.FixtureRequest, tmp_pat
         monkeypatch.setenv("DATASTORE_EMULATOR_HOST", request.getfixturevalue(place))
     elif place in ("memcached_server", "redis_server"):
         url = request.getfixturevalue(place).url
+    elif place == "bundled_memcache":
+        url = request.getfixturevalue(place)
     if "memcache" in store_name and url is None:
         url = f"memory://test-{random.randrange(10**12)}"
     namespace = f"test{random.randrange(10**12)}"
