@@ -11,7 +11,7 @@ except ImportError as error:
     raise MissingExtraError("gaeport.dal needs pyDAL: pip install 'gaeport[dal]'") from error
 
 from gaeport.dal.adapter import DatastoreAdapter
-from gaeport.dal.errors import IntegrityError
+from gaeport.dal.errors import IntegrityError, TransactionConflict
 from gaeport.dal.plan import Plan
 
-__all__ = ["DAL", "DatastoreAdapter", "Field", "IntegrityError", "Plan"]
+__all__ = ["DAL", "DatastoreAdapter", "Field", "IntegrityError", "Plan", "TransactionConflict"]

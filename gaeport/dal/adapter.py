@@ -13,7 +13,7 @@ from pydal.adapters.sqlite import SQLite
 from pydal.helpers.classes import SQLCustomType
 from pydal.objects import IterRows
 
-from gaeport.dal import language, schemes, scratch
+from gaeport.dal import language, methods, schemes, scratch
 from gaeport.dal.columns import columns_of
 from gaeport.dal.errors import IntegrityError
 from gaeport.dal.plan import Plan
@@ -25,6 +25,7 @@ from gaeport.dal.writes import Writes
 from gaeport.errors import NotOnDatastore
 
 _RESTRICTING = ("NO ACTION", "RESTRICT")
+_FOLLOWING = ("SET NULL", "CASCADE")
 
 
 @adapters.register_for(SCHEME)
@@ -51,6 +52,7 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
         self.selects = Selects(self)
         self.writes = Writes(self)
         self.db.__dict__["_lastplan"] = None
+        methods.add(self.db, self.store.units)
         self.db.__dict__["import_from_csv_file"] = partial(_import_all, self.db)
 
     def connector(self) -> Any:
@@ -170,9 +172,7 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
 
     def delete(self, table: Any, query: Any) -> int:
         """Delete rows and what refers to them with ondelete CASCADE, and return how many rows of the table."""
-        referring = [
-            field for field in table._referenced_by if field.ondelete in (*_RESTRICTING, "SET NULL", "CASCADE")
-        ]
+        referring = [field for field in self._referring(table) if field.ondelete in (*_RESTRICTING, *_FOLLOWING)]
         strict = [field for field in referring if field.ondelete in _RESTRICTING]
         if strict:
             self._restrict(table, query, strict)
@@ -183,6 +183,12 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
             elif field.ondelete == "SET NULL":
                 self.db(field.belongs(deleted), ignore_common_filters=True).update_naive(**{field.name: None})
         return len(deleted)
+
+    def _referring(self, table: Any) -> list[Any]:
+        """Return the fields that refer to a table; pyDAL itself knows of no big-reference."""
+        db, big = self.db, f"big-reference {table._dalname}"
+        others = [db[name] for name in db.tables if name not in db._LAZY_TABLES]
+        return [*table._referenced_by, *(field for other in others for field in other if field.type == big)]
 
     def _restrict(self, table: Any, query: Any, fields: Sequence[Any]) -> None:
         ids = [row[table._id.name] for row in self.db(query).select(table._id)]
@@ -229,10 +235,26 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
         raise NotOnDatastore("executesql() is not offered on Datastore, which knows no SQL")
 
     def commit(self) -> None:
-        """Do nothing: every write is committed when it is made."""
+        """Write what is buffered; without a buffer every write was committed when it was made."""
+        self.store.units.commit()
 
     def rollback(self) -> None:
-        """Do nothing: writes that were made stay made."""
+        """Drop what is buffered; without a buffer, writes that were made stay made, and a warning is logged."""
+        self.store.units.rollback()
+
+    def close(self, action: Any = "commit", really: bool = True) -> None:
+        """End this thread's unit of work, and drop its scratch database.
+
+        Unlike pyDAL's own, a commit that fails is an error of the request, not silence.
+        """
+        try:
+            if callable(action):
+                action(self)
+            elif action:
+                getattr(self, action)()
+        finally:
+            self.store.units.forget()
+            super().close(None, really)
 
     def prepare(self, key: Any) -> None:
         """Refuse distributed transactions."""

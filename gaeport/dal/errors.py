@@ -10,3 +10,10 @@ class IntegrityError(GaeportError, sqlite3.IntegrityError):
 
     It is the error that pyDAL's own drivers raise, so `except db._adapter.driver.IntegrityError` catches it.
     """
+
+
+class TransactionConflict(GaeportError, sqlite3.OperationalError):
+    """Others wrote what a transaction read, or what a buffered request changes; nothing of it was written.
+
+    Trying the whole again is what helps; `db.transaction(function)` does.
+    """

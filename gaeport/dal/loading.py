@@ -171,9 +171,9 @@ class Loader:
         self.take(source, own if narrowed is None else narrowed)
 
     def take(self, source: Source, translation: Translation) -> None:
-        """Read what a translation lets through, up to the limit."""
-        limited = translation.ids is None
+        """Read what a translation lets through, up to the limit where something is left to do in memory."""
         self.reasons += translation.reasons
+        limited = translation.ids is None and bool(self.reasons)
         entries = self.store.fetch(
             source.columns, translation, limit=None if translation.split or not limited else self._limit + 1
         )

@@ -10,7 +10,8 @@ class Plan:
     Attributes:
         operation: "select", "count", "update" …
         served: "lookup" (by ids), "query" (by Datastore's indexes alone), "aggregation" (no entity was read), "memory"
-            (entities were read and SQLite did the rest), "nothing" (the condition cannot be true), "commit".
+            (entities were read and SQLite did the rest), "nothing" (the condition cannot be true), "commit",
+            "buffer" (written at the end of the transaction, or by `db.commit()`).
         entities: how many were read.
         reasons: what was done in memory, and why.
     """

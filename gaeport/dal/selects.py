@@ -1,6 +1,7 @@
 """Selects, counts and aggregates: by Datastore alone where it can, on the scratch database where it cannot."""
 
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -66,10 +67,25 @@ class Selects:
             ScanLimitExceeded: too much would have to be read for what is done in memory.
         """
         if attributes.get("for_update"):
-            raise NotOnDatastore("select(for_update=True) is not offered: Datastore's commits compare versions instead")
+            return self._locked(query, fields, attributes)
         query = self.resolved(query)
         served = self._direct(query, fields, attributes) or self._aggregated(query, fields, attributes)
         return served or self._in_memory(query, fields, attributes)
+
+    def _locked(self, query: Any, fields: list[Any], attributes: dict[str, Any]) -> tuple[list[str], list[Any]]:
+        """Run a select FOR UPDATE: a transaction holds what it reads anyhow; a buffer compares versions at its commit.
+
+        Raises:
+            NotOnDatastore: there is neither.
+        """
+        units, rest = self.adapter.store.units, {**attributes, "for_update": False}
+        if units.unit is None:
+            raise NotOnDatastore("select(for_update=True) belongs inside db.transaction(), or needs ?buffer=request")
+        with units.unit.watch() as seen:
+            colnames, rows = self.rows(query, fields, rest)
+        if not units.in_transaction:
+            units.unit.guard(_among(seen, fields, rows))
+        return colnames, rows
 
     def resolved(self, query: Any) -> Any:
         """Return a query with its nested selects replaced by the values that they give now."""
@@ -146,6 +162,8 @@ class Selects:
             return self._looked_up(table, translation, order, limitby)
         offset, limit = (limitby[0], max(0, limitby[1] - limitby[0])) if limitby else (0, None)
         columns = columns_of(table)
+        if not translation.empty and self.adapter.store.touched(columns):
+            return None
         found = (
             []
             if limit == 0
@@ -184,6 +202,8 @@ class Selects:
         table, query = single
         translation = self.translation(query, table)
         if not translation.exact or translation.ids is not None or translation.split or translation.empty:
+            return None
+        if self.adapter.store.touched(columns_of(table)):
             return None
         if not all(_aggregable(table, name, field) for name, field in wanted):  # type: ignore[misc]
             return None
@@ -230,7 +250,7 @@ class Selects:
                 self._plan("count", "nothing", 0)
                 return 0
             if translation.exact and not translation.split:
-                return self._counted(table, translation)
+                return self._counted(table, translation) + self._uncommitted(filtered, table, translation)
         sql = self.adapter.count_sql(query, distinct)
         rows = self._evaluate(query, [distinct] if distinct else [], {}, lambda: sql, "count")
         number: int = rows[0][0]
@@ -245,6 +265,26 @@ class Selects:
         self._plan("count", "aggregation", 0)
         number: int = store.aggregate(columns, translation.condition, "count").integer_value
         return number
+
+    def _uncommitted(self, filtered: Any, table: Any, translation: Translation) -> int:
+        """Return by how many rows the changes that wait for a commit make a count larger or smaller."""
+        columns, store = columns_of(table), self.adapter.store
+        if translation.ids is not None or not store.touched(columns):
+            return 0
+        sql = self.adapter.count_sql(filtered, None)
+        before, after = (self._on_scratch(table, found, sql)[0][0] for found in store.waiting(columns))
+        difference: int = after - before
+        return difference
+
+    def _on_scratch(self, table: Any, found: Sequence[Found], sql: str) -> list[Any]:
+        columns, connection = columns_of(table), self.adapter.connection
+        try:
+            scratch.create(connection, table, columns)
+            scratch.insert(connection, table, columns, found)
+            rows: list[Any] = connection.execute(sql).fetchall()
+        finally:
+            scratch.drop(connection, [table])
+        return rows
 
     # What needs the scratch database.
 
@@ -313,6 +353,8 @@ class Selects:
             raise SyntaxError(f"SQLite, which does this in memory, does not understand it: {error}") from error
         finally:
             scratch.drop(connection, [source.table for source in sources])
+        if any(self.adapter.store.touched(source.columns) for source in sources):
+            loader.reasons.append("changes that are not committed yet")
         self._plan(operation, "memory", loader.entities, loader.reasons)
         return streamed
 
@@ -331,13 +373,14 @@ class Selects:
         if not order and attributes.get("orderby_on_limitby", True):
             order = [(KEY, wire.ASCENDING)]
         loader.reasons += translation.reasons
-        entries = self.adapter.store.fetch(source.columns, translation, order=order)
+        entries = self.adapter.store.committed(source.columns, translation, order=order)
         return self._until(entries, source, loader, limitby, sql)
 
     def _until(
         self, entries: Iterator[Found], source: Source, loader: Loader, limitby: Any, sql: Callable[[], str]
     ) -> list[Any]:
-        connection, limit = self.adapter.connection, self.adapter.store.address.scan_limit
+        connection = self.adapter.connection
+        limit = self.adapter.store.address.scan_limit if loader.reasons else sys.maxsize
         wanted, size = limitby[1] - limitby[0], max(FIRST_BATCH, limitby[1])
         while True:
             batch = list(islice(entries, min(size, limit + 1 - loader.entities)))
@@ -347,8 +390,14 @@ class Selects:
             scratch.insert(connection, source.table, source.columns, batch)
             rows: list[Any] = connection.execute(sql()).fetchall()
             if len(rows) >= wanted or not batch:
-                return rows
+                break
             size *= 2
+        # Only now: beside them, rows that come later in the order and were not read would seem not to be needed.
+        waiting = self.adapter.store.waiting(source.columns)[1]
+        if waiting:
+            scratch.insert(connection, source.table, source.columns, waiting)
+            rows = connection.execute(sql()).fetchall()
+        return rows
 
     def translation_of(self, source: Source) -> Translation:
         """Translate the conditions of a source."""
@@ -389,6 +438,16 @@ def _plain_rows(table: Any, fields: Sequence[Any], found: Sequence[Found]) -> li
                 row.append(None)
         rows.append(tuple(row))
     return rows
+
+
+def _among(seen: dict[tuple[str, int | str], Found], fields: Sequence[Any], rows: Sequence[Any]) -> Any:
+    """Return, of the entities read for a select, those of its rows; all of a kind whose ids were not selected."""
+    chosen: dict[str, set[Any]] = {}
+    for at, field in enumerate(fields):
+        columns = columns_of(field.table) if isinstance(field, Field) else None
+        if columns is not None and field.name == columns.id_name:
+            chosen.setdefault(columns.kind, set()).update(row[at] for row in rows)
+    return {path: found for path, found in seen.items() if path[0] not in chosen or path[1] in chosen[path[0]]}
 
 
 def _aggregate_of(expression: Any) -> tuple[str, Any] | None:

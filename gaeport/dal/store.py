@@ -6,7 +6,9 @@ from typing import Any
 from gaeport import settings
 from gaeport.dal.columns import TableColumns, id_of_key
 from gaeport.dal.conditions import Everything, Nothing, split, to_filter
+from gaeport.dal.transactions import MAX_COMMIT, TransactionClient, Units
 from gaeport.dal.translation import Translation
+from gaeport.dal.unit import Unit, over, path_of, pending
 from gaeport.dal.uri import Address
 from gaeport.datastore import connection, wire
 from gaeport.datastore.client import Client, Found, retried
@@ -14,38 +16,76 @@ from gaeport.errors import Aborted
 
 COMMIT_ATTEMPTS = 6
 MAX_MUTATIONS = 500  # of one commit; no limit of Datastore's, but a bound on what one retry repeats
-MAX_COMMIT = 8_388_608  # bytes; leaves 2 MiB of the 10 MiB for keys and framing
 
 
 class Store:
-    """Reads and writes by the settings in force, which tests change."""
+    """Reads and writes by the settings in force, which tests change; reads see what the thread's unit has changed.
+
+    Attributes:
+        address: what the connection string says.
+        units: the open transactions and buffers.
+    """
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self.units = Units(self._plain, self._transactional, buffered=address.buffer == "request")
+
+    def _plain(self) -> Client:
+        return Client(connection.transport(), **self._where())
+
+    def _transactional(self, unit: Unit) -> TransactionClient:
+        return TransactionClient(connection.transport(), unit, **self._where())
+
+    def _where(self) -> dict[str, str]:
+        config, address = settings.current(), self.address
+        return {
+            "project": address.project or config.project,
+            "database": config.database if address.database is None else address.database,
+            "namespace": config.namespace if address.namespace is None else address.namespace,
+        }
 
     @property
     def client(self) -> Client:
-        """The thin client; made anew, since settings and connection may have changed."""
-        config, address = settings.current(), self.address
-        return Client(
-            connection.transport(),
-            project=address.project or config.project,
-            database=config.database if address.database is None else address.database,
-            namespace=config.namespace if address.namespace is None else address.namespace,
-        )
+        """The thin client, of the open transaction if there is one; made anew, since settings may have changed."""
+        unit = self.units.unit
+        return self._plain() if unit is None or not unit.depth else self._transactional(unit)
 
     @property
     def own_client(self) -> Client:
         """The thin client on the namespace of gaeport's own entities, of the same project and database."""
         client = self.client
-        own = settings.current().own_namespace
-        return Client(client.transport, project=client.project, database=client.database, namespace=own)
+        client.namespace = settings.current().own_namespace
+        return client
+
+    def touched(self, columns: TableColumns) -> bool:
+        """Return whether rows of a table have changes that wait for a commit."""
+        unit = self.units.unit
+        return unit is not None and bool(unit.of(columns.kind))
+
+    def waiting(self, columns: TableColumns) -> tuple[list[Found], list[Found]]:
+        """Return the rows of a table that have changes waiting, as they are stored and as they will be."""
+        unit = self.units.unit
+        changes = [] if unit is None else list(unit.of(columns.kind).values())
+        before = [change.before for change in changes if change.before is not None]
+        after = [pending(change) for change in changes]
+        return before, [found for found in after if found is not None]
 
     def lookup(self, columns: TableColumns, ids: Sequence[int]) -> list[Found]:
         """Return the entities that exist of those ids, in the order of the ids."""
         client = self.client
-        found = client.lookup([client.key(columns.kind, number) for number in ids]) if ids else []
+        found = self.lookup_keys(client, [client.key(columns.kind, number) for number in ids])
         return [entity for entity in found if entity is not None]
+
+    def lookup_keys(self, client: Client, keys: Sequence[Any]) -> list[Found | None]:
+        """Return the entities of keys, in order; None where there is none."""
+        unit = self.units.unit
+        if unit is None or not keys:
+            return client.lookup(keys) if keys else []
+        changes = [unit.of(kind).get(name) for kind, name in map(path_of, keys)]
+        asked = [key for key, change in zip(keys, changes, strict=True) if change is None]
+        stored = iter(client.lookup(asked) if asked else [])
+        found = [next(stored) if change is None else pending(change) for change in changes]
+        return [entry and unit.note(entry) for entry in found]
 
     def fetch(
         self,
@@ -63,13 +103,56 @@ class Store:
             translation: what to fetch; a lookup by id ignores order, limit and offset.
             order: properties and directions; not together with a translation that is split.
             limit: entities at most, after the offset.
-            offset: entities to leave out.
+            offset: entities to leave out; none where rows have changes waiting.
+
+        Rows with changes that wait for a commit come last, whether or not the translation lets them through.
         """
         if translation.empty:
             return
         if translation.ids is not None:
             yield from self.lookup(columns, translation.ids)
+        elif not self.touched(columns):
+            yield from self._stored(columns, translation, order, limit, offset)
+        else:
+            yield from self.committed(columns, translation, order=order, limit=limit)
+            yield from self.waiting(columns)[1]
+
+    def committed(
+        self,
+        columns: TableColumns,
+        translation: Translation,
+        *,
+        order: Sequence[tuple[str, int]] = (),
+        limit: int | None = None,
+    ) -> Iterator[Found]:
+        """Yield the entities that a translation lets through and that have no changes waiting; see `fetch`."""
+        unit = self.units.unit
+        changes = {} if unit is None else unit.of(columns.kind)
+        more = None if limit is None else limit + len(changes)
+        yield from over(changes, self._stored(columns, translation, order, more, 0))
+
+    def _stored(
+        self,
+        columns: TableColumns,
+        translation: Translation,
+        order: Sequence[tuple[str, int]],
+        limit: int | None,
+        offset: int,
+    ) -> Iterator[Found]:
+        if translation.empty:
             return
+        unit = self.units.unit
+        found = self._queried(columns, translation, order, limit, offset)
+        yield from found if unit is None else map(unit.note, found)
+
+    def _queried(
+        self,
+        columns: TableColumns,
+        translation: Translation,
+        order: Sequence[tuple[str, int]],
+        limit: int | None,
+        offset: int,
+    ) -> Iterator[Found]:
         queries = [self.query(columns, condition, order) for condition in split(translation.condition)]
         if len(queries) == 1:
             query = queries[0]
@@ -117,6 +200,7 @@ class Store:
     def commit(self, mutations: Sequence[Any]) -> list[Any]:
         """Apply mutations all or nothing; repeated where another transaction got in the way."""
         client = self.client
+        self.units.note_write()
         return list(retried(lambda: client.commit(mutations), (Aborted,), COMMIT_ATTEMPTS))
 
 

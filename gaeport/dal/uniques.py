@@ -67,14 +67,14 @@ class Uniques:
         return self.key(columns, column, entity.properties[column.prop])
 
     def settle(self, columns: TableColumns, mutations: Iterable[Any]) -> list[Any]:
-        """Look into a commit that failed on a marker: return its mutations with stale markers taken over.
+        """Return mutations with stale markers taken over: those of a commit that failed, or that is to come.
 
         Raises:
             IntegrityError: a marker is not stale.
         """
         settled = list(mutations)
         places = [at for at, mutation in enumerate(settled) if _is_marker(mutation)]
-        found = self._store.own_client.lookup([settled[at].insert.key for at in places])
+        found = self._store.lookup_keys(self._store.own_client, [settled[at].insert.key for at in places])
         for at, present in zip(places, found, strict=True):
             if present is None:
                 continue

@@ -8,7 +8,7 @@ from gaeport.errors import ConfigurationError
 
 SCHEME = "datastore"
 SCAN_LIMIT = 1_000  # entities
-_CHOICES = {"ids": ("datastore", "time")}
+_CHOICES = {"ids": ("datastore", "time"), "buffer": ("", "request")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Address:
         database: the Datastore database; None for that of the settings.
         scan_limit: entities that one query may read for what is filtered, ordered or grouped in memory.
         ids: "datastore" lets Datastore allocate ids; "time" makes them here, increasing with time.
+        buffer: "request" keeps writes until `commit()`; "" commits each when it is made.
     """
 
     project: str = ""
@@ -28,13 +29,14 @@ class Address:
     database: str | None = None
     scan_limit: int = SCAN_LIMIT
     ids: str = "datastore"
+    buffer: str = ""
 
 
 def parse(uri: str) -> Address:
     """Parse a connection string.
 
     Args:
-        uri: `datastore://[project][/namespace][?scan_limit=N&ids=time&database=D]`.
+        uri: `datastore://[project][/namespace][?scan_limit=N&ids=time&buffer=request&database=D]`.
 
     Raises:
         ConfigurationError: an option is unknown or has an impossible value.
@@ -58,5 +60,5 @@ def _option(uri: str, name: str, value: str) -> Any:
             raise ConfigurationError(f"{uri!r}: scan_limit is a number of entities, 1 or more")
         return int(value)
     if name in _CHOICES and value not in _CHOICES[name]:
-        raise ConfigurationError(f"{uri!r}: {name} is one of: {', '.join(_CHOICES[name])}")
+        raise ConfigurationError(f"{uri!r}: {name} is one of: {', '.join(filter(None, _CHOICES[name]))}")
     return value

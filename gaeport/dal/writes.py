@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydal.helpers.methods import use_common_filters
@@ -15,6 +15,7 @@ from gaeport.dal.plan import Plan
 from gaeport.dal.store import chunks
 from gaeport.dal.uniques import KIND as MARKER
 from gaeport.dal.uniques import Uniques
+from gaeport.dal.unit import Operation, Unit
 from gaeport.datastore import wire
 from gaeport.datastore.client import Found, backoff
 from gaeport.errors import AlreadyExists, FailedPrecondition, NotFound
@@ -42,7 +43,10 @@ class TimeIds:
 
 
 class Writes:
-    """The writing half of an adapter."""
+    """The writing half of an adapter.
+
+    Inside a transaction, and where a buffer is kept, writes go into the thread's unit instead of a commit.
+    """
 
     def __init__(self, adapter: Any) -> None:
         self.adapter = adapter
@@ -70,11 +74,45 @@ class Writes:
         self.uniques.check_distinct(columns, entities)
         groups = [[wire.Mutation(insert=entity), *self.uniques.claim(columns, entity)] for entity in entities]
         given = {int(value) for row in rows for field, value in row if field.name == columns.id_name and value}
+        if self.unit is not None:
+            return self._buffered("insert", lambda: self._keep_inserts(columns, groups, given))
         ids: list[int] = []
         for group in chunks(groups):
             ids += self._insert_chunk(columns, group, given)
         self.adapter.note(Plan("insert", "commit", 0))
         return ids
+
+    def _keep_inserts(self, columns: TableColumns, groups: Sequence[Sequence[Any]], given: set[int]) -> list[int]:
+        """Put rows into the unit, and return their ids."""
+        for found in self.store.lookup(columns, sorted(given)):
+            raise _taken(columns, id_of_key(found.entity.key))
+        self._unit().add(self.uniques.settle(columns, [mutation for group in groups for mutation in group]))
+        return [id_of_key(group[0].insert.key) for group in groups]
+
+    @property
+    def unit(self) -> Unit | None:
+        """What the writes of this thread go into; None where each is committed at once."""
+        found: Unit | None = self.store.units.unit
+        return found
+
+    def _unit(self) -> Unit:
+        unit = self.unit
+        if unit is None:
+            raise AssertionError("there is neither a transaction nor a buffer")
+        return unit
+
+    def _buffered(self, operation: str, make: Callable[[], list[int]]) -> list[int]:
+        """Make an operation on the unit, which can make it again, and return the ids of its rows."""
+        unit = self._unit()
+        restore = unit.saved()
+        try:
+            outcome = make()
+        except BaseException:
+            restore()
+            raise
+        unit.log.append(Operation(make, outcome))
+        self.adapter.note(Plan(operation, "buffer", len(outcome) if operation != "insert" else 0))
+        return outcome
 
     def _insert_chunk(self, columns: TableColumns, groups: Sequence[Sequence[Any]], given: set[int]) -> list[int]:
         wanted = [mutation for group in groups for mutation in group]
@@ -103,9 +141,7 @@ class Writes:
             if number not in given:  # another process made the same id by time
                 _renumber(mutations, columns.kind, number, self._time_ids.next())
                 continue
-            raise IntegrityError(
-                f"UNIQUE constraint failed: {columns.kind}.{columns.id_name}: the id {number} is taken"
-            )
+            raise _taken(columns, number)
         return self.uniques.settle(columns, mutations)
 
     def _entity(self, columns: TableColumns, row: Sequence[tuple[Any, Any]]) -> Any:
@@ -132,9 +168,9 @@ class Writes:
         return key
 
     def _complete_keys(self, columns: TableColumns, entities: Sequence[Any]) -> None:
-        """Allocate ids where markers have to name them."""
+        """Allocate ids where markers have to name them, or the application has to know them before the commit."""
         waiting = [entity for entity in entities if not entity.key.path[0].id]
-        if columns.unique and waiting:
+        if (columns.unique or self.unit is not None) and waiting:
             keys = self.store.client.allocate_ids([entity.key for entity in waiting])
             for entity, key in zip(waiting, keys, strict=True):
                 entity.key.CopyFrom(key)
@@ -175,25 +211,40 @@ class Writes:
                 _put(entity, columns.columns[name], value)
             return entity
 
-        return self._rewrite(table, query, [value for _, value in computed], changed, "update")
+        return len(self._rewrite(table, query, [value for _, value in computed], changed, "update"))
 
     def _parsed(self, field: Any, value: Any) -> Any:
         return self.adapter.parse_value(value, field._itype, field.type)
 
     def delete(self, table: Any, query: Any) -> list[int]:
         """Delete the rows that a query selects, and return their ids."""
-        deleted: list[int] = []
 
         def gone(found: Found, values: Sequence[Any]) -> Any:
             return None
 
-        self._rewrite(table, query, [], gone, "delete", deleted)
-        return deleted
+        return self._rewrite(table, query, [], gone, "delete")
 
     def _rewrite(
-        self, table: Any, query: Any, expressions: list[Any], made: Any, operation: str, ids: list[int] | None = None
-    ) -> int:
-        """Write anew, or delete, what a query selects; what others change meanwhile is selected again."""
+        self, table: Any, query: Any, expressions: list[Any], made: Callable[..., Any], operation: str
+    ) -> list[int]:
+        """Write anew, or delete, what a query selects, and return the ids."""
+        if self.unit is None:
+            ids = self._rewrite_now(table, query, expressions, made)
+            self.adapter.note(Plan(operation, "commit", len(ids)))
+            return ids
+        return self._buffered(operation, lambda: self._keep_rewritten(table, query, expressions, made))
+
+    def _keep_rewritten(self, table: Any, query: Any, expressions: list[Any], made: Callable[..., Any]) -> list[int]:
+        """Put the rows that a query selects into the unit as they will be, and return their ids."""
+        columns, unit, ids = columns_of(table), self._unit(), []
+        for found, values in self._selected(table, query, expressions, set()):
+            group = self._group(columns, found, made(found, values))
+            unit.add(self.uniques.settle(columns, group), found)
+            ids.append(id_of_key(found.entity.key))
+        return sorted(ids)
+
+    def _rewrite_now(self, table: Any, query: Any, expressions: list[Any], made: Callable[..., Any]) -> list[int]:
+        """Commit the rows that a query selects as they will be; what others change meanwhile is selected again."""
         columns = columns_of(table)
         done: set[int] = set()
         for attempt in range(ATTEMPTS):
@@ -209,10 +260,7 @@ class Writes:
             if attempt == ATTEMPTS - 1:
                 raise FailedPrecondition(f"{conflicts} rows of {columns.kind} were changed by others {ATTEMPTS} times")
             backoff(attempt)
-        if ids is not None:
-            ids += sorted(done)
-        self.adapter.note(Plan(operation, "commit", len(done)))
-        return len(done)
+        return sorted(done)
 
     def _selected(
         self, table: Any, query: Any, expressions: list[Any], done: set[int]
@@ -257,7 +305,7 @@ class Writes:
     def truncate(self, table: Any) -> int:
         """Delete all rows of a table, and the markers of their unique values; return how many."""
         columns = columns_of(table)
-        if columns.unique:
+        if columns.unique or self.unit is not None:
             query = table._id > 0
             query.ignore_common_filters = True
             return len(self.delete(table, query))
@@ -265,6 +313,10 @@ class Writes:
         for group in chunks([[wire.Mutation(delete=key)] for key in keys]):
             self.store.commit([mutation for entry in group for mutation in entry])
         return len(keys)
+
+
+def _taken(columns: TableColumns, number: int) -> IntegrityError:
+    return IntegrityError(f"UNIQUE constraint failed: {columns.kind}.{columns.id_name}: the id {number} is taken")
 
 
 def _renumber(mutations: Sequence[Any], kind: str, old: int, new: int) -> None:

@@ -1,4 +1,4 @@
-"""Random tables and calls give the same rows on `sqlite:memory` and on `datastore://`."""
+"""Random tables and calls give the same rows on `sqlite:memory` and on `datastore://`, with a buffer too."""
 
 import datetime
 import random
@@ -20,14 +20,22 @@ TYPES = [
     "double",
     "boolean",
     "decimal(8,2)",
+    "decimal(24,3)",
     "date",
     "time",
     "datetime",
     "json",
+    "password",
+    "upload",
+    "blob",
     "list:string",
     "list:integer",
+    "list:reference t",
     "reference t",
+    "big-reference t",
 ]
+WORDY = ("string", "text", "password", "upload")
+NUMERIC = ("integer", "bigint", "double", "decimal(8,2)")
 
 
 def value_of(rng: random.Random, kind: str, ids: list[int]) -> Any:
@@ -36,8 +44,8 @@ def value_of(rng: random.Random, kind: str, ids: list[int]) -> Any:
         return None
     number = rng.randrange(-4, 5)
     makers: dict[str, Callable[[], Any]] = {
-        "string": lambda: rng.choice(WORDS),
-        "text": lambda: rng.choice(WORDS),
+        **dict.fromkeys(WORDY, lambda: rng.choice(WORDS)),
+        "blob": lambda: rng.choice(WORDS[1:]).encode() * 3,
         "integer": lambda: number,
         "bigint": lambda: number * 2**40,
         "double": lambda: number / 2,
@@ -49,7 +57,9 @@ def value_of(rng: random.Random, kind: str, ids: list[int]) -> Any:
         "json": lambda: {"n": number},
         "list:string": lambda: rng.sample(WORDS[1:], rng.randrange(3)),
         "list:integer": lambda: [rng.randrange(4) for _ in range(rng.randrange(3))],
-        "reference t": lambda: rng.choice(ids) if ids else None,
+        "decimal(24,3)": lambda: Decimal(number * 10**14 + 125).scaleb(-3),
+        "list:reference t": lambda: rng.sample(ids, min(len(ids), rng.randrange(3))),
+        **dict.fromkeys(("reference t", "big-reference t"), lambda: rng.choice(ids) if ids else None),
     }
     return makers[kind]()
 
@@ -57,8 +67,8 @@ def value_of(rng: random.Random, kind: str, ids: list[int]) -> Any:
 class Calls:
     """One random sequence of calls, made on two databases at once."""
 
-    def __init__(self, rng: random.Random, databases: list[Any]) -> None:
-        self.rng, self.databases = rng, databases
+    def __init__(self, rng: random.Random, databases: list[Any], *, commits: bool = False) -> None:
+        self.rng, self.databases, self.commits = rng, databases, commits
         kinds = [rng.choice(TYPES) for _ in range(rng.randrange(2, 7))]
         self.kinds = {f"f{number}": kind for number, kind in enumerate(kinds)}
         for db in databases:
@@ -84,16 +94,16 @@ class Calls:
         name, kind = rng.choice([*self.kinds.items(), ("id", "integer")])
         value = value_of(rng, kind, self.ids)
         if kind.startswith("list:"):
-            element = rng.choice(WORDS[1:]) if kind == "list:string" else rng.randrange(4)
+            element = rng.choice(WORDS[1:]) if kind == "list:string" else rng.randrange(1, 5)
             return rng.choice([lambda t: t[name].contains(element), lambda t: t[name] == None])  # noqa: E711
-        if kind == "json":
+        if kind in ("json", "blob"):
             return lambda t: t[name] == None  # noqa: E711
         if kind in ("date", "datetime") and rng.random() < 0.4:
             year, part = rng.choice([2019, 2020]), rng.choice(["year", "month", "day"])
             number = year if part == "year" else rng.choice([1, 12, 31])
             operator = rng.choice(["==", "!=", "<", ">="])
             return lambda t: compared(getattr(t[name], part)(), operator, number)
-        if kind in ("string", "text") and rng.random() < 0.5:
+        if kind in WORDY and kind != "password" and rng.random() < 0.5:
             word = rng.choice(WORDS)
             method = rng.choice(["startswith", "endswith", "contains", "like"])
             pattern = word + "%" if method == "like" else word
@@ -122,7 +132,7 @@ class Calls:
     def select(self) -> None:
         """Select, in one of the ways there are."""
         rng, where = self.rng, self.condition()
-        sortable = [name for name, kind in self.kinds.items() if kind != "json" and not kind.startswith("list:")]
+        sortable = [name for name, kind in self.kinds.items() if kind not in ("json", "blob") and "list:" not in kind]
         name, down = rng.choice([*sortable, "id"]), rng.random() < 0.5
         limit = (rng.randrange(3), rng.randrange(3, 8)) if rng.random() < 0.5 else None
 
@@ -139,7 +149,7 @@ class Calls:
         """Aggregate and group."""
         where, name = self.condition(), self.rng.choice(list(self.kinds))
         kind = self.kinds[name]
-        if kind in ("json", "list:string", "list:integer"):
+        if kind in ("json", "blob") or kind.startswith("list:"):
             return
 
         def grouped(db: Any) -> Any:
@@ -150,13 +160,12 @@ class Calls:
         self.both(grouped)
         self.both(lambda db: db(where(db.t)).count(distinct=db.t[name]))
         self.both(lambda db: {row[name] for row in db(where(db.t)).select(db.t[name], distinct=True)})
-        numeric = kind in ("integer", "bigint", "double", "decimal(8,2)")
-        for method in ["max", "min", *(["sum", "avg"] if numeric else [])]:
+        for method in ["max", "min", *(["sum", "avg"] if kind in NUMERIC else [])]:
             self.both(lambda db, method=method: aggregate(db(where(db.t)), getattr(db.t[name], method)()))  # type: ignore[misc]
 
     def join(self) -> None:
         """Join the table with itself along a reference."""
-        names = [name for name, kind in self.kinds.items() if kind.startswith("reference")]
+        names = [name for name, kind in self.kinds.items() if "reference t" in kind and "list:" not in kind]
         where = self.condition()
         for name in names:
 
@@ -185,15 +194,29 @@ class Calls:
             db((db.t.id % 3 == 0) & where(db.t)).delete()
         self.ids = [row.id for row in self.databases[0](self.databases[0].t).select()]
 
+    def commit(self) -> None:
+        """Keep what was written."""
+        for db in self.databases:
+            db.commit()
+
+    def rollback(self) -> None:
+        """Drop what was written since the last commit."""
+        for db in self.databases:
+            db.rollback()
+        self.ids = [row.id for row in self.databases[0](self.databases[0].t).select()]
+
     def run(self) -> None:
         """Make the calls."""
+        calls = [self.insert, self.select, self.select, self.group, self.join, self.update, self.delete]
+        if self.commits:
+            self.commit()  # SQLite's tables
+            calls += [self.commit, self.rollback]
         for _ in range(8):
             self.insert()
         for _ in range(12):
-            call = self.rng.choice(
-                [self.insert, self.select, self.select, self.group, self.join, self.update, self.delete]
-            )
-            call()
+            self.rng.choice(calls)()
+        if self.commits:
+            self.commit()
         self.both(lambda db: db(db.t).select(orderby=db.t.id).as_list())
 
 
@@ -214,12 +237,32 @@ def aggregate(rows: Any, expression: Any) -> Any:
     return rows.select(expression).first()[expression]
 
 
+def compare(connect: Callable[..., Any], seed: str, options: str = "") -> None:
+    """Make one random sequence of calls on SQLite and on a namespace of its own."""
+    sqlite, datastore = connect("sqlite:memory"), connect(f"datastore:///n{seed}{options}")
+    sqlite.executesql("PRAGMA case_sensitive_like = ON")
+    Calls(random.Random(seed), [sqlite, datastore], commits=bool(options)).run()
+
+
 @pytest.mark.parametrize("part", range(6))
 def test_random_tables_and_calls_give_the_rows_that_sqlite_gives(connect: Callable[..., Any], part: int) -> None:
-    for number in range(10):
-        sqlite, datastore = connect("sqlite:memory"), connect(f"datastore:///n{number}")
-        sqlite.executesql("PRAGMA case_sensitive_like = ON")
-        Calls(random.Random(f"{part}/{number}"), [sqlite, datastore]).run()
+    for number in range(5):
+        compare(connect, f"{part}-{number}")
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_random_calls_between_commits_and_rollbacks_give_the_rows_that_sqlite_gives(
+    connect: Callable[..., Any], part: int
+) -> None:
+    for number in range(4):
+        compare(connect, f"{part}-{number}", "?buffer=request")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", range(10))
+def test_two_hundred_random_tables_give_the_rows_that_sqlite_gives(connect: Callable[..., Any], part: int) -> None:
+    for number in range(20):
+        compare(connect, f"long-{part}-{number}", "?buffer=request" if number % 4 == 3 else "")
 
 
 @pytest.mark.emulator
