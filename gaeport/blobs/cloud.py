@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gaeport import meter, settings
@@ -42,7 +43,7 @@ class CloudStore:
             bucket: the bucket's name.
             prefix: put before every name, such as "shop/".
         """
-        self._bucket = bucket
+        self.bucket = bucket
         self._prefix = prefix
 
     def create(self, name: str) -> "CloudWriter":
@@ -60,11 +61,11 @@ class CloudStore:
             if not self.exists(name):
                 raise file_error(errno.ENOENT, name, "the content is gone from the blob store")
             return b""
-        with translated(name), counted("ReadBlob", storage__class_b=1):
+        with translated(name), counted("ReadBlob", self.bucket, storage__class_b=1) as answer:
             from google.api_core.exceptions import RequestRangeNotSatisfiable
 
             try:
-                return bytes(
+                found = bytes(
                     self.object(name).download_as_bytes(
                         start=offset,
                         end=offset + length - 1,
@@ -74,25 +75,27 @@ class CloudStore:
                         retry=retry(),
                     )
                 )
+                answer.received = len(found)
+                return found
             except RequestRangeNotSatisfiable:  # at or past the end
                 return b""
 
     def delete(self, name: str) -> None:
         """Remove a blob; a missing one is no error. Raises OSError when the store refuses."""
         try:
-            with translated(name), counted("DeleteBlob"):
+            with translated(name), counted("DeleteBlob", self.bucket):
                 self.object(name).delete(timeout=TIMEOUT, retry=retry())
         except FileNotFoundError:
             pass
 
     def exists(self, name: str) -> bool:
         """Tell whether the blob is there, whole. Raises OSError when the store refuses."""
-        with translated(name), counted("StatBlob", storage__class_b=1):
+        with translated(name), counted("StatBlob", self.bucket, storage__class_b=1):
             return bool(self.object(name).exists(timeout=TIMEOUT, retry=retry()))
 
     def object(self, name: str) -> "storage.Blob":
         """Return the object of a blob."""
-        return client().bucket(self._bucket).blob(self._prefix + name)
+        return client().bucket(self.bucket).blob(self._prefix + name)
 
 
 class CloudWriter:
@@ -105,12 +108,14 @@ class CloudWriter:
         self._waiting: bytearray | None = bytearray()
         self._upload: Any = None
         self._seconds = 0.0
+        self._size = 0
 
     def write(self, data: bytes | memoryview) -> None:
         """Append data. Raises OSError (EIO, EACCES) when the store refuses; then the blob is lost, not half there."""
         if self._waiting is None:
             raise ValueError(f"blob {self._name!r} is closed")
         view = memoryview(data).cast("B")
+        self._size += len(view)
         for start in range(0, len(view), _PIECE):
             self._waiting += view[start : start + _PIECE]
             if len(self._waiting) > CHUNK:  # not >=: the last chunk must not be empty
@@ -130,7 +135,9 @@ class CloudWriter:
                 raise
         finally:
             self.abort()
-            meter.record("WriteBlob", self._seconds + time.perf_counter() - start, storage__class_a=1)
+            seconds = self._seconds + time.perf_counter() - start
+            about = meter.About(self._store.bucket, 1, sent=self._size)
+            meter.record("WriteBlob", seconds, about=about, storage__class_a=1)
 
     def abort(self) -> None:
         """Give the blob up and leave nothing of it. Never raises."""
@@ -171,7 +178,7 @@ class CloudWriter:
         return target
 
     def _is_ours(self) -> bool:
-        with translated(self._name), counted("StatBlob", storage__class_b=1):
+        with translated(self._name), counted("StatBlob", self._store.bucket, storage__class_b=1):
             found = self._store.object(self._name)
             found.reload(timeout=TIMEOUT, retry=retry())
             return bool((found.metadata or {}).get(_WRITER) == self._nonce)
@@ -188,14 +195,23 @@ def retry() -> Any:
     return DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
 
 
+@dataclass(slots=True)
+class Answer:
+    """What the block under `counted` got: `received` bytes."""
+
+    received: int = 0
+
+
 @contextmanager
-def counted(call: str, **units: int) -> Iterator[None]:
+def counted(call: str, bucket: str, **units: int) -> Iterator[Answer]:
     """Count what the block does as one call, refused ones included."""
-    start = time.perf_counter()
+    start, answer, failed = time.perf_counter(), Answer(), True
     try:
-        yield
+        yield answer
+        failed = False
     finally:
-        meter.record(call, time.perf_counter() - start, **units)
+        about = meter.About(bucket, 1, received=answer.received)
+        meter.record(call, time.perf_counter() - start, about=about, failed=failed, **units)
 
 
 @contextmanager

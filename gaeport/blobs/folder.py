@@ -12,6 +12,7 @@ from urllib.parse import quote
 from gaeport import meter
 from gaeport.errors import file_error
 
+KIND = "(folder)"  # what the meter says of these calls, where others name a bucket
 INCOMING = "incoming"  # what lies here is being written, or was left by a process that was killed; never read
 
 # What link() answers on file systems that have no hard links (FAT, some network and container mounts).
@@ -43,27 +44,29 @@ class FolderStore:
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset`; fewer only where the blob ends. Raises FileNotFoundError, OSError."""
-        start = time.perf_counter()
+        start, found = time.perf_counter(), b""
         try:
             with open(self._path(name), "rb", buffering=0) as file:
                 file.seek(offset)
-                return _read_whole(file, length)
+                found = _read_whole(file, length)
+                return found
         except FileNotFoundError:
             raise file_error(errno.ENOENT, name, "the content is gone from the blob store") from None
         finally:
-            meter.record("ReadBlob", time.perf_counter() - start, storage__class_b=1)
+            about = meter.About(KIND, 1, received=len(found))
+            meter.record("ReadBlob", time.perf_counter() - start, about=about, storage__class_b=1)
 
     def delete(self, name: str) -> None:
         """Remove a blob; a missing one is no error."""
         start = time.perf_counter()
         self._path(name).unlink(missing_ok=True)
-        meter.record("DeleteBlob", time.perf_counter() - start)
+        meter.record("DeleteBlob", time.perf_counter() - start, about=meter.About(KIND, 1))
 
     def exists(self, name: str) -> bool:
         """Tell whether the blob is there, whole."""
         start = time.perf_counter()
         found = self._path(name).is_file()
-        meter.record("StatBlob", time.perf_counter() - start, storage__class_b=1)
+        meter.record("StatBlob", time.perf_counter() - start, about=meter.About(KIND, 1), storage__class_b=1)
         return found
 
     def sweep(self, before: float) -> int:
@@ -100,6 +103,7 @@ class FolderWriter:
         self._target = target
         self._sync = sync
         self._seconds = 0.0
+        self._size = 0
         self._file: BinaryIO | None = open(temporary, "xb", buffering=0)  # noqa: SIM115  # closed by close or abort
 
     def write(self, data: bytes | memoryview) -> None:
@@ -108,6 +112,7 @@ class FolderWriter:
             raise ValueError(f"blob {self._name!r} is closed")
         start = time.perf_counter()
         rest = memoryview(data).cast("B")
+        self._size += len(rest)
         try:
             while rest:
                 rest = rest[self._file.write(rest) :]
@@ -133,7 +138,8 @@ class FolderWriter:
             raise file_error(error.errno or errno.EIO, self._name) from error
         finally:
             self.abort()
-            meter.record("WriteBlob", self._seconds + time.perf_counter() - start, storage__class_a=1)
+            seconds = self._seconds + time.perf_counter() - start
+            meter.record("WriteBlob", seconds, about=meter.About(KIND, 1, sent=self._size), storage__class_a=1)
 
     def abort(self) -> None:
         """Give the blob up and leave nothing of it. Never raises."""

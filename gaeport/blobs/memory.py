@@ -7,6 +7,8 @@ import time
 from gaeport import meter
 from gaeport.errors import file_error
 
+KIND = "(memory)"  # what the meter says of these calls, where others name a bucket
+
 
 class MemoryStore:
     """Keeps blobs in a dictionary; they end with it."""
@@ -22,22 +24,24 @@ class MemoryStore:
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset`; fewer only where the blob ends. Raises FileNotFoundError."""
-        start = time.perf_counter()
+        start, found = time.perf_counter(), b""
         try:
-            return self._blobs[self._prefix + name][offset : offset + length]
+            found = self._blobs[self._prefix + name][offset : offset + length]
+            return found
         except KeyError:
             raise file_error(errno.ENOENT, name, "the content is gone from the blob store") from None
         finally:
-            meter.record("ReadBlob", time.perf_counter() - start, storage__class_b=1)
+            about = meter.About(KIND, 1, received=len(found))
+            meter.record("ReadBlob", time.perf_counter() - start, about=about, storage__class_b=1)
 
     def delete(self, name: str) -> None:
         """Remove a blob; a missing one is no error."""
         self._blobs.pop(self._prefix + name, None)
-        meter.record("DeleteBlob", 0.0)
+        meter.record("DeleteBlob", 0.0, about=meter.About(KIND, 1))
 
     def exists(self, name: str) -> bool:
         """Tell whether the blob is there, whole."""
-        meter.record("StatBlob", 0.0, storage__class_b=1)
+        meter.record("StatBlob", 0.0, about=meter.About(KIND, 1), storage__class_b=1)
         return self._prefix + name in self._blobs
 
 
@@ -61,7 +65,7 @@ class MemoryWriter:
         content, self._content = self._content, None
         if content is None:
             return
-        meter.record("WriteBlob", 0.0, storage__class_a=1)
+        meter.record("WriteBlob", 0.0, about=meter.About(KIND, 1, sent=len(content)), storage__class_a=1)
         with _publishing:
             if self._key in self._blobs:
                 raise file_error(errno.EEXIST, self._name)

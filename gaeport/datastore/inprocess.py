@@ -13,7 +13,7 @@ import grpc
 
 from gaeport import meter
 from gaeport.datastore import wire
-from gaeport.datastore.transport import SERVICE, Transport, billed
+from gaeport.datastore.transport import SERVICE, Transport, record
 from gaeport.errors import DatastoreError
 
 if TYPE_CHECKING:  # generic for the type checker, plain classes at run time
@@ -214,7 +214,9 @@ class _UnaryUnary(_MultiCallable):
         threads = self._channel.threads
         if threads is None:
             return self._answer(request)
-        return _Pending(threads.submit(contextvars.copy_context().run, self._answer, request))
+        context = contextvars.copy_context()
+        context.run(meter.pin)
+        return _Pending(threads.submit(context.run, self._answer, request))
 
     def _answer(self, request: Any) -> _Outcome:
         if self._method is None:
@@ -291,6 +293,7 @@ class _Counter(_Interceptor):
         if self._latency:
             time.sleep(self._latency)
         context = contextvars.copy_context()  # the answer may come in a thread of gRPC's
+        context.run(meter.pin)
         call = continuation(details, request)
         method = details.method.rpartition("/")[2]
         call.add_done_callback(lambda done: context.run(_count, method, start, request, done))
@@ -299,8 +302,7 @@ class _Counter(_Interceptor):
 
 def _count(method: str, start: float, request: Any, call: Any) -> None:
     response = call.result() if not call.cancelled() and call.code() is _OK_CODE else None
-    units = billed(method, _plain(request), _plain(response))
-    meter.record(method, time.perf_counter() - start, **units)
+    record(method, time.perf_counter() - start, _plain(request), _plain(response))
 
 
 def _plain(message: Any) -> Any:

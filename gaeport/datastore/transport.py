@@ -4,6 +4,7 @@ A transport is anything with `call(method, request)`. The embedded engine is one
 """
 
 import time
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
@@ -13,6 +14,8 @@ from gaeport.datastore import wire
 from gaeport.errors import Cancelled, datastore_error
 
 SERVICE = "google.datastore.v1.Datastore"
+_KINDS = 3  # that a counted call names
+_NO_KEY = wire.Key()
 TIMEOUT = 60.0  # seconds; generous, since giving up a Commit leaves open whether it was applied
 
 
@@ -77,7 +80,54 @@ class MeteredTransport:
             response = self._inner.call(method, request)
             return response
         finally:
-            meter.record(method, time.perf_counter() - start, **billed(method, request, response))
+            record(method, time.perf_counter() - start, request, response)
+
+
+def record(method: str, seconds: float, request: Any, response: Any) -> None:
+    """Count one call.
+
+    Args:
+        method: one of `wire.METHODS`.
+        seconds: how long the answer took.
+        request: the message.
+        response: the message, or None where there was no answer or a refusal.
+    """
+    if meter.wanted():
+        meter.record(
+            method,
+            seconds,
+            about=lambda: about(method, request, response),
+            failed=response is None,
+            **billed(method, request, response),
+        )
+
+
+def about(method: str, request: Any, response: Any) -> meter.About:
+    """Return the kinds that a call asked for or wrote, the number of its entities or keys, and its bytes."""
+    keys: Iterable[Any] = ()
+    kinds: list[str] = []
+    count = 0
+    if method in ("Lookup", "AllocateIds", "ReserveIds"):
+        keys, count = request.keys, len(request.keys)
+    elif method == "Commit":
+        keys, count = map(_key_of, request.mutations), len(request.mutations)
+    elif method in ("RunQuery", "RunAggregationQuery"):
+        query = request.query if method == "RunQuery" else request.aggregation_query.nested_query
+        kinds = [kind.name for kind in query.kind]
+        count = len(response.batch.entity_results) if method == "RunQuery" and response is not None else 0
+    for key in keys:
+        if key.path and key.path[-1].kind not in kinds:
+            kinds.append(key.path[-1].kind)
+    named = ", ".join(kinds[:_KINDS]) + (" …" if len(kinds) > _KINDS else "")
+    return meter.About(named, count, request.ByteSize(), 0 if response is None else response.ByteSize())
+
+
+def _key_of(mutation: Any) -> Any:
+    operation = mutation.WhichOneof("operation")
+    if operation is None:
+        return _NO_KEY
+    value = getattr(mutation, operation)
+    return value if operation == "delete" else value.key
 
 
 def billed(method: str, request: Any, response: Any) -> dict[str, int]:

@@ -8,6 +8,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 from gaeport import meter
@@ -151,7 +152,8 @@ class KV:
             KVUnavailable: strict only.
         """
         stored, seconds = self._value(key, value), whole_seconds(ttl)
-        return self._call("kv.set", lambda: self._backend.set(self._key(key), stored, seconds), False)
+        call = partial(self._backend.set, self._key(key), stored, seconds)
+        return self._call("kv.set", call, False, sent=len(stored))
 
     def add(self, key: str, value: bytes, ttl: float | None = None) -> bool:
         """Store a value if nothing is there; of many that try at once exactly one succeeds.
@@ -160,7 +162,8 @@ class KV:
             Whether it was stored. Arguments and errors as for `set`.
         """
         stored, seconds = self._value(key, value), whole_seconds(ttl)
-        return self._call("kv.add", lambda: self._backend.add(self._key(key), stored, seconds), False)
+        call = partial(self._backend.add, self._key(key), stored, seconds)
+        return self._call("kv.add", call, False, sent=len(stored))
 
     def cas(self, key: str, value: bytes, token: object, ttl: float | None = None) -> bool:
         """Store a value if nobody wrote or removed the key since `gets` gave the token (compare and set).
@@ -169,7 +172,8 @@ class KV:
             Whether it was stored. Other arguments and errors as for `set`.
         """
         stored, seconds = self._value(key, value), whole_seconds(ttl)
-        return self._call("kv.cas", lambda: self._backend.cas(self._key(key), stored, token, seconds), False)
+        call = partial(self._backend.cas, self._key(key), stored, token, seconds)
+        return self._call("kv.cas", call, False, sent=len(stored))
 
     def touch(self, key: str, ttl: float | None) -> bool:
         """Give an entry another time to live, counted from now; tell whether it was there."""
@@ -244,23 +248,28 @@ class KV:
             return self._backend.get_many(list(stored))
 
         nothing: dict[str, Item] = {}
-        found = self._call(name, read, nothing)
+        found = self._call(name, read, nothing, len(keys))
         return {stored[key]: Item(encoding.value_of(item.value), item.token) for key, item in found.items()}
 
-    def _call(self, name: str, call: Callable[[], _T], otherwise: _T) -> _T:
+    def _call(self, name: str, call: Callable[[], _T], otherwise: _T, count: int = 1, sent: int = 0) -> _T:
         try:
-            return self._timed(name, call)
+            return self._timed(name, call, count, sent)
         except KVUnavailable as error:
             if self._strict:
                 raise
             return error.found if isinstance(error.found, type(otherwise)) else otherwise
 
-    def _timed(self, name: str, call: Callable[[], _T]) -> _T:
-        started = time.perf_counter()
+    def _timed(self, name: str, call: Callable[[], _T], count: int = 1, sent: int = 0) -> _T:
+        started, failed, received = time.perf_counter(), True, 0
         try:
-            return call()
+            found = call()
+            failed = False
+            if isinstance(found, dict) and meter.wanted():
+                received = sum(len(item.value) for item in found.values())
+            return found
         finally:
-            meter.record(name, time.perf_counter() - started)
+            about = meter.About(self._prefix, count, sent, received)
+            meter.record(name, time.perf_counter() - started, about=about, failed=failed)
 
 
 def whole_seconds(ttl: float | None) -> int | None:
