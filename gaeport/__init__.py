@@ -2,7 +2,7 @@
 
 The public names, each loaded when it is first used, so that `import gaeport` costs next to nothing:
 `wrap`, `mount`, `unmount`, `configure`, and the packages `blobs`, `cache`, `dal` (with the extra of that name),
-`datastore`, `fs`, `kv`, `models`, `sessions`.
+`datastore`, `fs`, `kv`, `models`, `sessions`, `tickets`.
 """
 
 from importlib import import_module
@@ -20,6 +20,7 @@ __all__ = [
     "models",
     "mount",
     "sessions",
+    "tickets",
     "unmount",
     "wrap",
 ]
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _HOMES = {"configure": "settings", "mount": "fs", "unmount": "fs", "wrap": "wsgi"}
 # Not in __all__: dal, which cannot be imported without its extra; `from gaeport import *` has to work all the same.
-_PACKAGES = ("blobs", "cache", "dal", "datastore", "fs", "kv", "models", "sessions")
+_PACKAGES = ("blobs", "cache", "dal", "datastore", "fs", "kv", "models", "sessions", "tickets")
 
 
 def __getattr__(name: str) -> object:

@@ -35,6 +35,8 @@ def wrap(app: WSGIApplication | str, settings: Settings | None = None) -> "Appli
     is passed to the application, and answered 200 where it answers 404. Where gaeport.toml has `[sessions]`,
     each request has its session at `environ["gaeport.session"]`; `/_gaeport/cron/sessions-purge` answers App Engine's
     cron. Where `[console]` has a password's hash, `/_gaeport/` and `/_ah/stats` are the console's.
+    An exception that ends a request becomes a ticket, whose number the visitor gets (`[tickets]` turns it off); on App
+    Engine standard logging writes structured lines with their request's trace.
     X-Appengine headers are left alone: App Engine strips those that come from outside.
 
     Args:
@@ -55,6 +57,7 @@ def wrap(app: WSGIApplication | str, settings: Settings | None = None) -> "Appli
     if not isinstance(app, str):
         check(app, _name(app))
     fs.mount_all(config)
+    _set_up_logging(config)
     if isinstance(app, str):
         app = load(app, config.root)
     if isinstance(app, Application):
@@ -89,6 +92,29 @@ def _with_sessions(app: WSGIApplication, config: Settings) -> WSGIApplication:
     return SessionMiddleware(app, settings=config.sessions)
 
 
+def _set_up_logging(config: Settings) -> None:
+    """Have standard logging write structured lines where the settings, or App Engine, ask for it.
+
+    Before the application is imported, which then may still set up its own.
+    """
+    if config.tickets.logging is not False:
+        from gaeport.tickets.logs import setup_for
+
+        setup_for(config)
+
+
+def _with_tickets(app: WSGIApplication) -> WSGIApplication:
+    """Return the application with the ticket middleware around it, unless `[tickets]` turns it off.
+
+    It is around the file system's requests, too, so that an exception still ends those as failed.
+    """
+    if not _settings.current().tickets.enabled:
+        return app
+    from gaeport.tickets.middleware import TicketMiddleware
+
+    return TicketMiddleware(app)
+
+
 def default_application(config: Settings) -> str:
     """Return the "module:callable" to serve: gaeport.toml's `app`, else main.py's, else the welcome application."""
     if config.app:
@@ -108,9 +134,13 @@ class Application:
         """
         self.app = app
         self._purge = purge or _sessions_purge
+        self._answer = _with_tickets(self._route)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
+        return self._answer(environ, start_response)
+
+    def _route(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO")
         if path == WARMUP:
             start_response = _found(start_response)
