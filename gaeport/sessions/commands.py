@@ -107,7 +107,7 @@ def _complete(store: Store, names: list[str]) -> list[str]:
 def _delay() -> str:
     options = _options()
     if options.store == "memcache+datastore":
-        return f"; instances that cannot reach the cache notice within {options.cache_ttl} s"
+        return f"; instances whose cache cannot be reached from here notice within {options.cache_ttl} s"
     return ""
 
 

@@ -26,8 +26,8 @@ def test_a_server_that_refuses_is_no_dead_server() -> None:
     try:
         kv = connect(server.url)
         client = kv._backend._client  # type: ignore[attr-defined]
-        client.config_set("maxmemory", client.info("memory")["used_memory"] + 2_500_000)
-        answers = [kv.set(f"key{number}", noise(900_000)) for number in range(8)]
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + 6_000_000)
+        answers = [kv.set(f"key{number}", noise(900_000)) for number in range(14)]
         assert answers[0]
         assert not answers[-1]
         assert kv.available

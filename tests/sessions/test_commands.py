@@ -1,6 +1,8 @@
 """`gaeport sessions …`."""
 
+import random
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,48 @@ def test_purge_removes_what_has_expired(store: Store, capsys: pytest.CaptureFixt
 def test_purge_removes_others_by_choice(store: Store, options: list[str], remaining: int) -> None:
     assert cli.main(["sessions", "purge", *options, "--yes"]) == 0
     assert left() == remaining
+
+
+def test_purge_shows_how_far_it_is(
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaeport.sessions.purge._BATCH", 2)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert cli.main(["sessions", "purge", "--all", "--yes"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "\r2 seen, 2 removed\r3 seen, 3 removed\r3 seen, 3 removed\n"
+    assert captured.out.endswith("3 of 3 sessions removed\n")
+
+
+@pytest.mark.parametrize("emulator", ["firestore_emulator", "datastore_emulator"])
+def test_another_projects_sessions_are_listed_ended_and_purged(
+    emulator: str,
+    request: pytest.FixtureRequest,
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATASTORE_EMULATOR_HOST", request.getfixturevalue(emulator))
+    (project / "gaeport.toml").write_text('[sessions]\nuser_key = "user_id"\n')
+    stage = f"stage{random.randrange(10**12)}"
+    for where, name in (("shop-1234", stage), ("shop-1234", f"{stage}-other"), ("other-1234", stage)):
+        config = replace(settings.load(project / "gaeport.toml"), project=where, namespace=name)
+        settings.use(config)
+        assert config.sessions is not None
+        for age_ in (0, 100, 100_000):
+            begin(connect(config.sessions), config.sessions, time.time() - age_, user_id=7)
+
+    def command(*arguments: str, where: str = "shop-1234", name: str = stage) -> str:
+        settings.use(settings.load(project / "gaeport.toml"))
+        assert cli.main(["--project", where, "--namespace", name, "sessions", *arguments]) == 0
+        return capsys.readouterr().out
+
+    assert command("purge") == "1 of 3 sessions removed\n"
+    target = f"emulator, project shop-1234, database (default), namespace gaeport.{stage}"
+    assert command("revoke", "--user", "7", "--yes") == f"{target}: end 2 sessions\n2 sessions ended\n"
+    assert command("purge", "--all", "--yes").endswith("0 of 0 sessions removed\n")
+    assert command("list", name=f"{stage}-other").endswith("3 sessions\n")
+    assert command("list", where="other-1234").endswith("3 sessions\n")
 
 
 @pytest.mark.parametrize(
