@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gaeport import __version__
-from gaeport.cli import console, datastore, fs, run, serve, sessions, tools
+from gaeport.cli import console, data, datastore, fs, run, serve, sessions, tools
 from gaeport.cli.command import INTERRUPTED, USAGE, add_target, manual, read_settings
 from gaeport.errors import GaeportError
 
@@ -19,6 +19,7 @@ _COMMANDS: list[Callable[[Any], None]] = [
     datastore.add,
     sessions.add,
     fs.add,
+    data.add,
     console.add,
     tools.add,
 ]

@@ -40,9 +40,7 @@ def define(db: Any) -> None:
     db.define_table("event", Field("day", "date"), Field("at", "time"), Field("moment", "datetime"))
     db.define_table("raw", Field("content", "blob"), Field("about", "json"), Field("large", "bigint"))
     for number in range(4):
-        db.define_table(
-            f"log{number}", Field("person", "reference person"), Field("what"), Field("count_", "integer")
-        )
+        db.define_table(f"log{number}", Field("person", "reference person"), Field("what"), Field("count_", "integer"))
 
 
 def person(number: int, rows: int, some: random.Random) -> dict[str, Any]:
