@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class TTLPolicy:
     """A policy that one of gaeport's kinds wants in production.
 
-    A policy belongs to a kind in every namespace of a database. It needs no index, and cannot be set where the database's
+    A policy belongs to a kind in every namespace of a database. It needs no index, and cannot be set where the
     concurrency mode is OPTIMISTIC_WITH_ENTITY_GROUPS ("Manage data retention with TTL policies").
 
     Attributes:
