@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gaeport import __version__
-from gaeport.cli import console, data, datastore, fs, run, serve, sessions, tools
+from gaeport.cli import console, data, datastore, fs, run, serve, sessions, tickets, tools
 from gaeport.cli.command import INTERRUPTED, USAGE, add_target, manual, read_settings
 from gaeport.errors import GaeportError
 
@@ -20,6 +20,7 @@ _COMMANDS: list[Callable[[Any], None]] = [
     sessions.add,
     fs.add,
     data.add,
+    tickets.add,
     console.add,
     tools.add,
 ]

@@ -29,6 +29,7 @@ _MAX_MESSAGE = 4_000  # characters
 _MAX_NOTES = 20
 _LINES_AROUND = 4  # source lines before and after the one that failed
 _MAX_LINE = 200  # characters of a source line
+_WSGI = ("environ", "start_response")  # the request is recorded as such
 _WRAPPERS = frozenset(
     f"gaeport.{name}" for name in ("tickets.middleware", "sessions.middleware", "stats.middleware", "wsgi")
 )
@@ -185,7 +186,7 @@ def _variables(entry: TracebackType) -> dict[str, Any]:
     """Return a frame's variables; of a module's own code only what it has set, not what it imported."""
     frame = entry.tb_frame
     if frame.f_code.co_name != "<module>":
-        return dict(frame.f_locals)
+        return {name: value for name, value in frame.f_locals.items() if name not in _WSGI}
     return {
         name: value
         for name, value in frame.f_locals.items()
