@@ -40,6 +40,7 @@ from gaeport.fs.entries import (
 )
 from gaeport.fs.handle import Handle, writable
 from gaeport.fs.inode import Inode, Outcome, attempts, guarded
+from gaeport.fs.leases import Leases
 from gaeport.fs.removals import Removals
 from gaeport.fs.renames import Renames
 from gaeport.fs.storage import Connect, Storage
@@ -72,6 +73,7 @@ class DatastoreVolume:
         self.tree = tree
         self.storage = storage
         self.times = DirectoryTimes(connect)
+        self.leases = Leases(connect)
         self._lock = threading.RLock()
         self._open: dict[int, Inode] = {}
         self._pending: dict[tuple[str, str], Inode] = {}
@@ -506,3 +508,4 @@ class DatastoreVolume:
     def drop(self) -> None:
         """Let go of the store: nothing more is written from here on."""
         self.times.stop()
+        self.leases.forget()

@@ -11,9 +11,11 @@ import errno
 import os
 import re
 import threading
+from typing import Protocol
 
 from gaeport.errors import file_error
-from gaeport.fs import native, opened
+from gaeport.fs import leases, native, opened
+from gaeport.fs.locks import Claim, Family, Holder, Span
 from gaeport.fs.places import Naming, Place
 from gaeport.fs.volume import Attributes, OpenFile
 
@@ -24,6 +26,13 @@ STEP = 4096  # bytes; two equal pages need no closer look
 _RUN = re.compile(rb"[^\0]+(?:\0{1,31}[^\0]+)*")
 _WRITING = os.O_WRONLY | os.O_RDWR
 _IN_MEMORY = hasattr(os, "memfd_create")
+
+
+class Buffered(Protocol):
+    """A file object on top of a descriptor."""
+
+    def flush(self) -> None:
+        """Hand on what it buffers."""
 
 
 class Description:
@@ -79,9 +88,53 @@ class Description:
     def abandon(self) -> None:
         """Let go without committing."""
 
+    def lock(self, family: Family, span: Span, *, wait: bool, shared: bool) -> bool:
+        """Lock a range; see `Handle.lock`. Returns False where the volume has no locks."""
+        return False
+
+    def unlock(self, family: Family, span: Span | None, *, shared: bool) -> bool:
+        """Give back a range; see `Handle.unlock`. Returns False where the volume has no locks."""
+        return False
+
+    def blocker(self, family: Family, span: Span, *, shared: bool) -> Holder | None:
+        """Return who holds what a lock would need, or None."""
+        return None
+
+
+class DirectoryDescription(Description):
+    """A directory; it can be locked as a whole."""
+
+    _held = ""
+    _ino = 0
+
+    def lock(self, family: Family, span: Span, *, wait: bool, shared: bool) -> bool:
+        """Lock the directory among all instances; see `Leases.acquire`."""
+        locks = getattr(self.place.volume, "leases", None)
+        if locks is None or family != "flock":
+            return False
+        opened.arm()
+        self._ino, self._held = self.attributes().ino, self._held or leases.new_owner()
+        locks.acquire(self._ino, Claim(self._held, family, span), wait=wait)
+        return True
+
+    def unlock(self, family: Family, span: Span | None, *, shared: bool) -> bool:
+        """Give the lock back."""
+        if self._held:
+            getattr(self.place.volume, "leases").release(self._ino, self._held)  # noqa: B009  # not in every volume
+        return family == "flock"
+
+    def _let_go(self) -> None:
+        self.unlock("flock", None, shared=False)
+
 
 class FileDescription(Description):
-    """A file whose content lies in anonymous memory."""
+    """A file whose content lies in anonymous memory.
+
+    Attributes:
+        file: the file object that it was made for, where there is one; flushed before a lock is given back.
+    """
+
+    file: Buffered | None = None
 
     def __init__(self, place: Place, handle: OpenFile, flags: int) -> None:
         self._handle = handle
@@ -154,6 +207,53 @@ class FileDescription(Description):
             self.commit()
             with Naming(self.place.spelled):
                 self._handle.sync()
+
+    def lock(self, family: Family, span: Span, *, wait: bool, shared: bool) -> bool:
+        """Lock a range among all instances, and show what is stored then; see `Handle.lock`."""
+        lock = getattr(self._handle, "lock", None)
+        if lock is None:
+            return False
+        self.commit()
+        opened.arm()  # what is locked at the end of the process is given back
+        lock(family, span, wait=wait, shared=shared)
+        self._reload()
+        return True
+
+    def unlock(self, family: Family, span: Span | None, *, shared: bool) -> bool:
+        """Commit, what Python buffers included, and give back a range; see `Handle.unlock`."""
+        unlock = getattr(self._handle, "unlock", None)
+        if unlock is None:
+            return False
+        if self.file is not None:
+            self.file.flush()
+        self.commit()
+        try:
+            unlock(family, span, shared=shared)
+        except OSError:
+            self._reload()
+            raise
+        return True
+
+    def blocker(self, family: Family, span: Span, *, shared: bool) -> Holder | None:
+        """Return who holds what a lock would need, or None."""
+        blocker = getattr(self._handle, "blocker", None)
+        found: Holder | None = blocker(family, span, shared=shared) if blocker is not None else None
+        return found
+
+    def _reload(self) -> None:
+        """Put the content that the handle has now in the place of the memory's."""
+        with self._lock, Naming(self.place.spelled):
+            size = self._handle.size
+            if size > FD_LIMIT:
+                raise too_large(self.place, size)
+            content = bytearray()
+            while data := self._handle.pread(PIECE, len(content)):
+                if os.pread(self._keeper, len(data), len(content)) != data:
+                    os.pwrite(self._keeper, data, len(content))
+                content += data
+            os.ftruncate(self._keeper, len(content))
+            if self._writable:
+                self._base = content
 
     def abandon(self) -> None:
         """Let go of the file without committing; the descriptor itself stays open until it is closed."""
@@ -285,13 +385,20 @@ def directory_of(fd: int) -> tuple[str, bool] | None:
     return (path, False) if path is not None else None
 
 
-def open_file(place: Place, handle: OpenFile, flags: int) -> int:
+def open_file(place: Place, handle: OpenFile, flags: int, file: Buffered | None = None) -> int:
     """Return a new descriptor for an open file, which it owns from here on.
+
+    Args:
+        place: where it is.
+        handle: the open file.
+        flags: those of os.open.
+        file: the file object that it is made for.
 
     Raises:
         OSError: EFBIG, the content is over FD_LIMIT; the caller still owns the handle.
     """
     description = FileDescription(place, handle, flags)
+    description.file = file
     if flags & _WRITING:
         opened.note(description)
     return register(description.first, description)
@@ -306,7 +413,7 @@ def open_directory(place: Place) -> int:
     finally:
         native.rmdir(path)
     status = native.fstat(fd)
-    return register(fd, Description(place, (status.st_dev, status.st_ino)))
+    return register(fd, DirectoryDescription(place, (status.st_dev, status.st_ino)))
 
 
 def close(fd: int) -> None:

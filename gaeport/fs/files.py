@@ -185,7 +185,7 @@ class RawFile(io.RawIOBase):
         if sys._getframe(1).f_globals.get("__name__") in _COPIERS:
             raise io.UnsupportedOperation("fileno")  # copied in bounded memory instead
         if self._descriptor is None:
-            fd = descriptors.open_file(self._place, self._handle, self._flags)
+            fd = descriptors.open_file(self._place, self._handle, self._flags, self.opened)
             os.lseek(fd, self._position, os.SEEK_SET)
             self._descriptor = descriptors.DescriptorFile(fd, self.mode.replace("x", "w"))
         return self._descriptor.fileno()
@@ -258,6 +258,12 @@ class Opened:
         """Whether it was closed."""
         raw = self._raw()
         return raw is None or raw.closed
+
+    def flush(self) -> None:
+        """Hand on what Python buffers."""
+        top = self._top()
+        if top is not None and not top.closed:
+            top.flush()
 
     def settle(self) -> None:
         """Flush and commit; the file stays open."""

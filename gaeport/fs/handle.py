@@ -5,7 +5,9 @@ import os
 from typing import TYPE_CHECKING
 
 from gaeport.errors import file_error
-from gaeport.fs.inode import Inode
+from gaeport.fs import leases
+from gaeport.fs.inode import Inode, guarded
+from gaeport.fs.locks import Claim, Family, Holder, Span
 from gaeport.fs.volume import Attributes
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ class Handle:
         self._inode = inode
         self._writable = writable(flags)
         self._closed = False
+        self._owner = ""
 
     @property
     def size(self) -> int:
@@ -68,6 +71,7 @@ class Handle:
             if self._writable:
                 self._inode.commit()
         finally:
+            self._unlock_all()
             self._volume.released(self._inode, writer=self._writable)
 
     def discard(self) -> None:
@@ -79,6 +83,58 @@ class Handle:
             if self._writable and self._inode.writers == 1:
                 self._inode.revert()
             self._volume.released(self._inode, writer=self._writable)
+        self._unlock_all()
+
+    # Locks
+
+    def lock(self, family: Family, span: Span, *, wait: bool, shared: bool = False) -> None:
+        """Lock a range among all instances; what was written before is committed, and what is stored then is read.
+
+        Args:
+            family: the kind of lock.
+            span: the range.
+            wait: whether to wait for who has it.
+            shared: the lock belongs to the process, not to this handle (POSIX record locks).
+
+        Raises:
+            BlockingIOError: somebody has it, and `wait` is False.
+        """
+        self._inode.commit()  # also gives a file that was created just now the number that others know it by
+        claim = Claim(self._owner_of(family, shared), family, span)
+        guarded(lambda: self._volume.leases.acquire(self._inode.ino, claim, wait=wait), self._inode.path)
+        self._inode.reload()
+
+    def unlock(self, family: Family, span: Span | None, *, shared: bool = False) -> None:
+        """Commit what was written, and give back a range (None: everything) that this handle or process has locked.
+
+        Raises:
+            OSError: EIO, the lock was lost meanwhile: what was written since is dropped.
+        """
+        owner = self._owner_of(family, shared)
+        try:
+            if self._writable:
+                self._inode.commit()
+        finally:
+            guarded(lambda: self._volume.leases.release(self._inode.ino, owner, span), self._inode.path)
+
+    def blocker(self, family: Family, span: Span, *, shared: bool = False) -> Holder | None:
+        """Return who holds what a lock would need, or None."""
+        claim = Claim(self._owner_of(family, shared), family, span)
+        return guarded(lambda: self._volume.leases.blocker(self._inode.ino, claim), self._inode.path)
+
+    def _owner_of(self, family: Family, shared: bool) -> str:
+        if shared:
+            return leases.process_owner()
+        self._owner = self._owner or leases.new_owner()
+        return f"{self._owner}.{family}"
+
+    def _unlock_all(self) -> None:
+        """Closing gives back this handle's locks, and the process's record locks, as on Linux."""
+        lease = self._volume.leases.held(self._inode.ino)
+        if lease is not None:
+            mine = {self._owner_of("flock", False), self._owner_of("posix", False), leases.process_owner()}
+            for owner in mine & lease.mine.keys():
+                guarded(lambda owner=owner: self._volume.leases.release(self._inode.ino, owner), self._inode.path)  # type: ignore[misc]
 
     def _allow(self, right: bool) -> None:
         if self._closed or not right:

@@ -217,7 +217,33 @@ class Inode:
             if not self.linked:
                 self.changes, self.created = Changes(), False
                 return
-            guarded(self._commit, self.path)
+            try:
+                guarded(self._commit, self.path)
+            except OSError:
+                lease = self._volume.leases.held(self.ino)
+                if lease is not None and lease.lost:
+                    self.revert()
+                raise
+
+    def reload(self) -> None:
+        """Read what is stored now, unless changes wait here (after a lock was acquired)."""
+        with self.lock:
+            if self.linked and not self.dirty:
+                guarded(self._reload, self.path)
+
+    def _reload(self) -> None:
+        client = self._volume.connect()
+        found = client.lookup([entry_key(client, str(self.parent.id), self.name)])[0] if self.parent.id else None
+        entry = decode(found) if found is not None else None
+        if found is not None and entry is not None and entry.ino == self.ino:
+            self.entry, self.version = entry, found.version
+        elif self.entry is not None:
+            entry = self._follow()
+            self.linked = entry is not None
+        else:
+            return  # as it was deployed
+        if entry is not None:
+            self.view, self.partial, self.deployed = entry.view(), False, None
 
     def insert_exclusively(self) -> None:
         """Create the file, empty, at once.
@@ -289,7 +315,7 @@ class Inode:
             settled = self._settle(view)
             entry = self._next_entry(nonce, view, settled)
             try:
-                version = self._volume.connect().commit(self._mutations(entry, settled))[0].version
+                version = self._publish(self._mutations(entry, settled))[0].version
             except CONFLICTS:
                 newest = self._relocate(nonce, doubt)
             except UNCERTAIN:
@@ -306,6 +332,10 @@ class Inode:
             if self._upload is not None and self._upload.lost():
                 raise file_error(errno.EIO, self.path, "what was written waited so long that it was collected")
             view = self.changes.replay(self.view, newest.view()) if newest is not None else view
+
+    def _publish(self, mutations: list[Any]) -> list[Any]:
+        lease = self._volume.leases.held(self.ino)
+        return self._volume.connect().commit(mutations) if lease is None else lease.publish(mutations)
 
     def _settle(self, view: View) -> Settled:
         appending = self.changes.appended is not None and not self.changes.written and not self.changes.replaced

@@ -1,12 +1,13 @@
 """Which directories are mounted: `mount`, `unmount` and what they refuse."""
 
+import logging
 import os
 import threading
 from dataclasses import replace
 
 from gaeport import settings as configuration
 from gaeport.errors import ConfigurationError
-from gaeport.fs import native, patch, paths, patterns
+from gaeport.fs import native, patch, paths, patterns, requests
 from gaeport.fs.places import Mount
 from gaeport.fs.volume import Volume
 from gaeport.settings import INLINE_LIMIT, MountSettings, Settings
@@ -128,6 +129,7 @@ def unmount(path: str | os.PathLike[str]) -> None:
             mounted = ", ".join(item.spelled for item in paths.mounts()) or "nothing"
             raise ConfigurationError(f"unmount(): {spelled} is not mounted; mounted: {mounted}")
         patch.commit_everything()
+        patch.release_locks(found)
         _detach(found)
 
 
@@ -141,6 +143,10 @@ def _detach(found: object) -> None:
     gone = list(found) if isinstance(found, list | tuple) else []
     inside = paths.working_directory()
     paths.set_mounts([item for item in paths.mounts() if item not in gone])
+    for item in gone:
+        drop = getattr(item.volume, "drop", None)
+        if drop is not None:
+            drop()
     if inside is not None and any(f"{inside}/".startswith(f"{item.root}/") for item in gone):
         paths.refresh_working_directory()
     if not paths.mounts():
@@ -152,7 +158,20 @@ def _listen() -> None:
     global _listening
     if not _listening:
         _listening = True
+        configuration.before_change(_finish)
         configuration.on_change(unmount_all)
+
+
+def _finish() -> None:
+    """Commit to the store that was in force until now; what it refuses is lost, and said."""
+    if not paths.mounts():
+        return
+    try:
+        requests.settle_all()
+        patch.commit_everything()
+        patch.release_locks()
+    except OSError as error:
+        logging.getLogger("gaeport.fs").error("other settings were put in force, and this was not committed: %s", error)
 
 
 def _check(spelled: str, root: str, settings: Settings) -> None:

@@ -13,11 +13,25 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from gaeport.fs import calls, descriptors, files, guards, listing, native, opened, opening, paths, requests, trees
+from gaeport.fs import (
+    calls,
+    descriptors,
+    files,
+    guards,
+    listing,
+    locking,
+    native,
+    opened,
+    opening,
+    paths,
+    requests,
+    trees,
+)
+from gaeport.fs.places import Mount
 
 _SETS = ("supports_dir_fd", "supports_effective_ids", "supports_fd", "supports_follow_symlinks")
 _KEPT = {("_io", "FileIO")}  # importlib reads byte code by it
@@ -80,6 +94,7 @@ def replacements() -> list[tuple[Any, Any]]:
         _pairs.append((io.FileIO, opening.FileIO))
         _pairs.append((guards.native_mmap, guards.MemoryMap))
         _pairs.append((trees.native_rmtree, trees.rmtree))
+        _pairs.extend((original, _unbound(function)) for original, function in locking.replacements())
         _pairs.extend(_sqlite())
     return _pairs
 
@@ -212,3 +227,12 @@ def commit_everything() -> None:
 def _at_exit() -> None:
     requests.settle_all()
     commit_everything()
+    release_locks()
+
+
+def release_locks(mounts: Iterable[Mount] | None = None) -> None:
+    """Give back every lock of a mounted file that this process holds, or of those in some mounts."""
+    for mount in paths.mounts() if mounts is None else mounts:
+        leases = getattr(mount.volume, "leases", None)
+        if leases is not None:
+            leases.release_all()

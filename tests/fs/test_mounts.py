@@ -246,3 +246,20 @@ def test_bytes_in_bytes_out(mounted: Path) -> None:
     assert sorted(os.listdir(folder)) == [b"link", "é".encode()]
     assert os.readlink(folder + b"/link") == "é".encode()
     assert sorted(entry.path for entry in os.scandir(folder)) == [folder + b"/link", folder + "/é".encode()]
+
+
+def test_other_settings_commit_what_was_open_to_the_former_store(tmp_path: Path) -> None:
+    former = settings._current
+    try:
+        gaeport.configure(root=tmp_path, data=str(tmp_path / "one"))
+        gaeport.mount(tmp_path / "data")
+        file = open(tmp_path / "data" / "f", "w")  # noqa: SIM115  # left open on purpose
+        file.write("written")
+        gaeport.configure(root=tmp_path, data=":memory:")
+        gaeport.configure(root=tmp_path, data=str(tmp_path / "one"))
+        gaeport.mount(tmp_path / "data")
+        assert (tmp_path / "data" / "f").read_text() == "written"
+        file.close()
+    finally:
+        mounts.unmount_all()
+        settings.use(former)
