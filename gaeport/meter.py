@@ -152,6 +152,11 @@ def stop(meter: Meter) -> None:
     _active.set(tuple(other for other in _active.get() if other is not meter))
 
 
+def running() -> tuple[Meter, ...]:
+    """Return the meters that count here."""
+    return _active.get()
+
+
 def wanted() -> bool:
     """Tell whether anybody counts here; else `record` would be in vain."""
     return bool(_active.get())

@@ -14,6 +14,7 @@ from gaeport import settings as _settings
 from gaeport.errors import MissingExtraError
 from gaeport.loader import WSGIApplication, check, load
 from gaeport.settings import Settings
+from gaeport.stats import recording
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -163,6 +164,7 @@ class _Exchange:
     def __init__(self, app: WSGIApplication) -> None:
         self._app = app
         self._token: Any = None
+        self._recording: recording.Recording | None = None
         self._body: Iterable[bytes] = ()
         self._pieces: Iterator[bytes] = iter(())
         self._held = b""
@@ -173,6 +175,7 @@ class _Exchange:
     def begin(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Run the application up to the first piece of its body; short answers are ended at once."""
         self._start_response = start_response
+        self._recording = recording.begin(environ)
         self._token = fs.begin_request()
         try:
             self._body = self._app(environ, self._start)
@@ -201,6 +204,8 @@ class _Exchange:
         self._end(failed=False)
 
     def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
+        if self._recording is not None:
+            self._recording.status = status
         if exc_info:
             self._held = b""
             self._write = self._start_response(status, headers, exc_info)
@@ -230,6 +235,16 @@ class _Exchange:
         if self._ended:
             return
         self._ended = True
+        try:
+            self._close(failed)
+        except BaseException:
+            failed = True
+            raise
+        finally:
+            if self._recording is not None:
+                recording.end(self._recording, failed=failed)
+
+    def _close(self, failed: bool) -> None:
         try:
             close = getattr(self._body, "close", None)
             if close is not None:
