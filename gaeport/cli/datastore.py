@@ -41,6 +41,13 @@ def add(commands: Any) -> None:
         metavar="INDEX_YAML",
         help="refuse queries that lack their composite index in index.yaml (beside gaeport.toml, or this file)",
     )
+    parser.add_argument(
+        "--concurrency",
+        choices=("optimistic", "pessimistic"),
+        default="optimistic",
+        help="who is aborted when a transaction has read what another writes: the reader, or, after 2 s, the writer "
+        "(default: %(default)s)",
+    )
     parser.set_defaults(run=_serve)
     _add_export_and_import(parser.add_subparsers(title="commands", metavar="COMMAND"))
 
@@ -96,7 +103,8 @@ def _serve(args: argparse.Namespace) -> int:
 
     config = read_settings(args)
     data = args.data or config.data
-    engine = Engine(None if data == MEMORY else _folder(args, config), synchronous=config.synchronous)
+    folder = None if data == MEMORY else _folder(args, config)
+    engine = Engine(folder, synchronous=config.synchronous, concurrency=args.concurrency)
     transport: Transport = engine
     try:
         if args.require_indexes is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gaeport.datastore import limits, values, wire
-from gaeport.datastore.engine import aggregate, commit, explain, metadata, rows, search
+from gaeport.datastore.engine import aggregate, commit, explain, locks, metadata, rows, search
 from gaeport.datastore.engine.kept import KeptLists
 from gaeport.datastore.engine.names import Names
 from gaeport.datastore.engine.store import Store, stores
@@ -27,13 +27,20 @@ class Engine:
     """
 
     def __init__(
-        self, folder: Path | None, *, synchronous: str = "normal", clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path | None,
+        *,
+        synchronous: str = "normal",
+        concurrency: str = "optimistic",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open or create the data.
 
         Args:
             folder: where `datastore.sqlite3` lies; made when missing. None keeps everything in memory.
             synchronous: "normal" survives the death of any process, "full" also a loss of power.
+            concurrency: "optimistic" aborts transactions of which others have changed what they read; "pessimistic"
+                lets those others wait, and aborts them. Locks hold within this engine only.
             clock: seconds by which transactions expire; tests give their own.
 
         Raises:
@@ -44,6 +51,7 @@ class Engine:
         self._closing = weakref.finalize(self, self._store.close)  # also when the process ends
         self._names = Names()
         self._kept = KeptLists()
+        self._pessimistic = concurrency == "pessimistic"
         self._clock = clock
         self._transactions = Transactions(self._clock)
         self._methods: dict[str, Callable[[Any], Any]] = {
@@ -169,15 +177,32 @@ class Engine:
 
     def _commit(self, request: Any) -> Any:
         transaction = self._committing(request)
+        if transaction is None:
+            return self._apply(request, None)
+        try:
+            return self._apply(request, transaction)
+        finally:
+            self._transactions.end(transaction.token)
+
+    def _apply(self, request: Any, transaction: Transaction | None) -> Any:
         changes = commit.prepare(request)
         if transaction is not None and transaction.read_only and changes:
             raise InvalidArgument("a read-only transaction cannot modify entities")
 
         def work(db: sqlite3.Connection) -> tuple[Any, commit.Writer]:
             writer = commit.Writer(db, self._names, request)
-            return writer.apply(changes, transaction), writer
+            response = writer.apply(changes, transaction)
+            if self._pessimistic:
+                keys = {change.key for change in changes}
+                locks.check(db, self._transactions, transaction, keys, writer.sequence)
+            return response, writer
 
-        response, writer = self._store.write(work) if changes else self._store.snapshot(work)
+        if not changes:
+            response, writer = self._store.snapshot(work)
+        elif self._pessimistic:
+            response, writer = locks.write(self._transactions, transaction, lambda: self._store.write(work))
+        else:
+            response, writer = self._store.write(work)
         self._names.keep(writer.fresh_names)
         return response
 
@@ -200,9 +225,7 @@ class Engine:
             if request.single_use_transaction.WhichOneof("mode") == "read_only" and request.mutations:
                 raise InvalidArgument("a read-only transaction cannot modify entities")
             return None
-        transaction = self._transactions.get(request.transaction)
-        self._transactions.end(request.transaction)
-        return transaction
+        return self._transactions.get(request.transaction, close=True)
 
     def _run_query(self, request: Any) -> Any:
         query, parsed = _query(request)

@@ -26,6 +26,7 @@ class Transaction:
         keys: the entities it read, found or not.
         scans: the ranges it read.
         begun, used: seconds on the clock.
+        closed: whether its commit has begun.
     """
 
     token: bytes
@@ -36,6 +37,7 @@ class Transaction:
     scans: list[rows.Scan] = field(default_factory=list)
     begun: float = 0.0
     used: float = 0.0
+    closed: bool = False
 
     def check_unchanged(self, db: sqlite3.Connection) -> None:
         """Raise Aborted if anything that was read has changed since the transaction began."""
@@ -58,7 +60,7 @@ class Transactions:
             clock: seconds, growing.
         """
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()  # notified when a transaction is over
         self._open: dict[bytes, Transaction] = {}
 
     def begin(self, sequence: int, *, read_only: bool, fixed: bool = False) -> Transaction:
@@ -71,8 +73,12 @@ class Transactions:
             self._open[transaction.token] = transaction
         return transaction
 
-    def get(self, token: bytes) -> Transaction:
+    def get(self, token: bytes, *, close: bool = False) -> Transaction:
         """Return an open transaction.
+
+        Args:
+            token: which.
+            close: whether it takes no further calls; `end` must follow.
 
         Raises:
             InvalidArgument: it is unknown, over, or expired.
@@ -83,15 +89,28 @@ class Transactions:
             if transaction is not None and _expired(transaction, now):
                 del self._open[token]
                 raise InvalidArgument(f"the transaction has expired (after {LIFETIME:.0f} s, or {IDLE:.0f} s idle)")
-        if transaction is None:
-            raise InvalidArgument("the transaction is invalid or closed")
+            if transaction is None or transaction.closed:
+                raise InvalidArgument("the transaction is invalid or closed")
+            transaction.closed = close
         transaction.used = now
         return transaction
 
     def end(self, token: bytes) -> Transaction | None:
         """Close a transaction and return it, or None if it is not open."""
         with self._lock:
+            self._lock.notify_all()
             return self._open.pop(token, None)
+
+    def read_write(self) -> list[Transaction]:
+        """Return the open transactions that may write."""
+        now = self._clock()
+        with self._lock:
+            return [found for found in self._open.values() if not found.read_only and not _expired(found, now)]
+
+    def wait_for_end(self, tokens: set[bytes], seconds: float) -> bool:
+        """Wait until none of these transactions is open; return whether that was so in time."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._open.keys().isdisjoint(tokens), max(0.0, seconds))
 
     def _drop_expired(self, now: float) -> None:
         for token in [token for token, transaction in self._open.items() if _expired(transaction, now)]:
