@@ -35,12 +35,12 @@ def name_of(options: SessionSettings, https: bool) -> str:
     return f"__Host-{options.cookie}" if https else options.cookie
 
 
-def read(environ: Mapping[str, Any], name: str) -> str | None:
-    """Return the first value of a cookie in a request, or None."""
-    for part in environ.get("HTTP_COOKIE", "").split(";"):
+def read(header: str, name: str) -> str | None:
+    """Return the first value of a cookie in a request's Cookie header, or None."""
+    for part in header.split(";"):
         key, equals, value = part.strip().partition("=")
         if equals and key == name:
-            return str(value).strip().strip('"')
+            return value.strip().strip('"')
     return None
 
 

@@ -77,7 +77,8 @@ class SessionInterface(flask_sessions.SessionInterface):
         """Return the request's session; it is read when first used."""
         options, store = self._of(app)
         name = cookies.name_of(options, self._https(request, options))
-        return self.session_class(store, options, cookies.read(request.environ, name), self._clock)
+        token = cookies.read(request.environ.get("HTTP_COOKIE", ""), name)
+        return self.session_class(store, options, token, self._clock)
 
     def save_session(self, app: "Flask", session: Any, response: "Response") -> None:
         """Save the session and set its cookie."""

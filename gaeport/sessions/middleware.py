@@ -57,13 +57,11 @@ class SessionMiddleware:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
-
-        def find() -> str | None:
-            https = cookies.is_https(environ, self.options, self._production)
-            return cookies.read(environ, cookies.name_of(self.options, https))
-
+        https = cookies.is_https(environ, self.options, self._production)
+        header = environ.get("HTTP_COOKIE")
+        find = self._finder(header, https) if header else None
         session = environ[ENVIRON_KEY] = Session(self.store, self.options, find, self._clock)
-        answer = _Answer(start_response, lambda: self._headers(session, environ))
+        answer = _Answer(start_response, self._headers, session, https)
         return answer.begin(self._app(environ, answer.start))
 
     def __getattr__(self, name: str) -> Any:
@@ -72,14 +70,18 @@ class SessionMiddleware:
             raise AttributeError(name)
         return getattr(self._app, name)
 
-    def _headers(self, session: Session, environ: dict[str, Any]) -> _Headers:
+    def _finder(self, header: str, https: bool) -> Callable[[], str | None]:
+        """Return what finds the token when the session is first used.
+
+        It holds the header and not the environ, which holds the session: without that circle all goes with the request.
+        """
+        return lambda: cookies.read(header, cookies.name_of(self.options, https))
+
+    def _headers(self, session: Session, https: bool) -> _Headers:
         """Save the session; return the headers that its answer needs."""
-        if not session.accessed:
-            return []
         outcome = session.save()
         headers = [("Vary", "Cookie")]
         if outcome is not None:
-            https = cookies.is_https(environ, self.options, self._production)
             text = cookies.header(self.options, outcome, https, self._clock(), largest(session.encoded))
             headers.append(("Set-Cookie", text))
         return headers
@@ -88,13 +90,22 @@ class SessionMiddleware:
 class _Answer:
     """One answer: its headers wait until the session is saved."""
 
-    _held: tuple[Any, ...] | None = None
-    _write: Callable[[bytes], object] | None = None
-    _body: Iterable[bytes] = ()
+    __slots__ = ("_body", "_finish", "_held", "_https", "_session", "_start_response", "_write")
 
-    def __init__(self, start_response: Callable[..., Any], finish: Callable[[], _Headers]) -> None:
+    def __init__(
+        self,
+        start_response: Callable[..., Any],
+        finish: Callable[[Session, bool], _Headers],
+        session: Session,
+        https: bool,
+    ) -> None:
         self._start_response = start_response
         self._finish = finish
+        self._session = session
+        self._https = https
+        self._held: tuple[Any, ...] | None = None
+        self._write: Callable[[bytes], object] | None = None
+        self._body: Iterable[bytes] = ()
 
     def start(self, status: str, headers: _Headers, exc_info: Any = None) -> Callable[[bytes], None]:
         """What the application takes for start_response."""
@@ -120,17 +131,20 @@ class _Answer:
         if self._held is None:
             return
         status, headers, exc_info = self._held
-        added = self._finish()
+        if self._session.accessed:
+            headers = _merged(headers, self._finish(self._session, self._https))
         self._held = None
-        if added:
-            headers = _merged(headers, added)
-        arguments = (exc_info,) if exc_info else ()
-        self._write = self._start_response(status, headers, *arguments)
+        if exc_info:
+            self._write = self._start_response(status, headers, exc_info)
+        else:
+            self._write = self._start_response(status, headers)
 
     def end(self) -> None:
         """Save what the body's generator changed after the headers were sent."""
         self.send()
-        if any(name == "Set-Cookie" for name, _ in self._finish()):
+        if not self._session.accessed:
+            return
+        if any(name == "Set-Cookie" for name, _ in self._finish(self._session, self._https)):
             _log.warning("a session began, ended or moved after the headers were sent; the browser does not know")
 
     def close(self) -> None:

@@ -1,6 +1,8 @@
 """The middleware: cookies, when the session is saved, what the answer says."""
 
+import gc
 import logging
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -259,6 +261,24 @@ def test_an_open_body_is_closed(tmp_path: Path) -> None:
 def test_a_wrong_option_is_named(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"SessionMiddleware\(\): .*{words}"):
         SessionMiddleware(app_of(lambda session: None), **options)
+
+
+def test_a_session_goes_with_its_request_without_the_collector(tmp_path: Path) -> None:
+    settings.configure(root=tmp_path, data=":memory:")
+    sessions: list[weakref.ref[Session]] = []
+    works: list[Callable[[Session], Any]] = [lambda session: None, lambda session: session.get("a"), put(a=1)]
+    gc.disable()
+    try:
+        for work in works:
+            app = SessionMiddleware(
+                app_of(lambda session, work=work: (sessions.append(weakref.ref(session)), work(session)))
+            )
+            environ = {"wsgi.url_scheme": "http", "HTTP_COOKIE": f"session={'A' * 43}", "PATH_INFO": "/"}
+            list(app(environ, lambda status, headers, exc_info=None: None))
+            del environ
+    finally:
+        gc.enable()
+    assert [session() for session in sessions] == [None, None, None]
 
 
 def test_wrap_adds_sessions_where_gaeport_toml_has_them(tmp_path: Path) -> None:
