@@ -10,7 +10,7 @@ from typing import Any
 
 from pydal.adapters import adapters
 from pydal.adapters.sqlite import SQLite
-from pydal.helpers.classes import SQLCustomType
+from pydal.helpers.classes import Reference, SQLCustomType
 from pydal.objects import IterRows
 
 from gaeport.dal import language, methods, schemes, scratch
@@ -148,15 +148,18 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
             if hasattr(table, "_on_insert_error"):
                 return table._on_insert_error(table, fields, error)
             raise
-        return self._reference(table, number)
+        return self._inserted(table, fields, number)
 
     def bulk_insert(self, table: Any, items: Any) -> list[Any]:
         """Insert rows, as many in one commit as fit, and return references to them."""
-        return [self._reference(table, number) for number in self.writes.insert(table, items)]
+        ids = self.writes.insert(table, items)
+        return [self._inserted(table, fields, number) for fields, number in zip(items, ids, strict=True)]
 
-    def _reference(self, table: Any, number: int) -> Any:
-        from pydal.helpers.classes import Reference
-
+    def _inserted(self, table: Any, fields: Any, number: int | str) -> Any:
+        """Return a reference to a new row; of a table with a primarykey, the fields of the key."""
+        named = getattr(table, "_primarykey", None)
+        if named:
+            return {field.name: value for field, value in fields if field.name in named}
         reference = Reference(number)
         reference._table, reference._record = table, None
         return reference
@@ -176,23 +179,34 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
         strict = [field for field in referring if field.ondelete in _RESTRICTING]
         if strict:
             self._restrict(table, query, strict)
+        keyed = hasattr(table, "_primarykey")
+        values = {field: self._referred(field, query) for field in referring} if keyed else {}
         deleted = self.writes.delete(table, query)
         for field in referring if deleted else []:
+            rows = self.db(field.belongs(values.get(field, deleted)), ignore_common_filters=True)
             if field.ondelete == "CASCADE":
-                self.db(field.belongs(deleted), ignore_common_filters=True).delete_naive()
+                rows.delete_naive()
             elif field.ondelete == "SET NULL":
-                self.db(field.belongs(deleted), ignore_common_filters=True).update_naive(**{field.name: None})
+                rows.update_naive(**{field.name: None})
         return len(deleted)
+
+    def _referred(self, field: Any, query: Any) -> list[Any]:
+        """Return the values that a field may refer to, of the rows that a query selects."""
+        referent = field.referent
+        return [row[referent.name] for row in self.db(query).select(referent)]
 
     def _referring(self, table: Any) -> list[Any]:
         """Return the fields that refer to a table; pyDAL itself knows of no big-reference."""
         db, big = self.db, f"big-reference {table._dalname}"
         others = [db[name] for name in db.tables if name not in db._LAZY_TABLES]
-        return [*table._referenced_by, *(field for other in others for field in other if field.type == big)]
+        found = [field for other in others for field in other if field.type == big]
+        for field in found:
+            field.referent = table._id
+        return [*table._referenced_by, *found]
 
     def _restrict(self, table: Any, query: Any, fields: Sequence[Any]) -> None:
-        ids = [row[table._id.name] for row in self.db(query).select(table._id)]
         for field in fields:
+            ids = self._referred(field, query)
             if ids and not self.db(field.belongs(ids), ignore_common_filters=True).isempty():
                 raise IntegrityError(f"FOREIGN KEY constraint failed: rows of {field.longname} refer to it")
 

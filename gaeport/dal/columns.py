@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from gaeport.dal.keyed import key_name
 from gaeport.datastore import wire
 from gaeport.datastore.field_types import (
     NEVER_INDEXED,
@@ -54,13 +55,11 @@ class Column:
         self.name = field.name
         self.prop = (field._raw_rname or field.name).strip('"')
         self.label = f"{table._tablename}.{field.name}"
-        self.kind: FieldType = parse_type(
-            custom.type if custom else field.type, length=field.length, indexed=getattr(field, "indexed", None)
-        )
-        if "." in self.kind.referenced:
-            raise NotOnDatastore(
-                f"{self.label}: references to a field other than the id ({field.type}) are not offered"
-            )
+        indexed = getattr(field, "indexed", None)
+        self.kind: FieldType = parse_type(custom.type if custom else field.type, length=field.length, indexed=indexed)
+        key = _keyed_referent(self.kind.referenced, table)
+        if key is not None:  # such a reference holds a value of the key, whatever type that has
+            self.kind = parse_type(key.type, length=key.length, indexed=indexed)
         self.encoder = custom.encoder if custom else None
         self.unique = bool(field.unique)
         self.notnull = bool(field.notnull)
@@ -192,26 +191,49 @@ class TableColumns:
         id_name: the name of the id field.
         columns: all others, by field name.
         unique: those whose values are unique.
+        primary: those that make the key, in tables with a `primarykey`; such tables have no id field.
     """
 
     def __init__(self, table: Any) -> None:
-        if hasattr(table, "_primarykey"):
-            raise NotOnDatastore(
-                f"{table._tablename}: tables with a primarykey of their own are not offered; use the id"
-            )
+        named: list[str] = getattr(table, "_primarykey", None) or []
         self.kind: str = (table._raw_rname or table._dalname).strip('"')
-        self.id_name: str = table._id.name
+        self.id_name: str = "" if named else table._id.name
         self.columns = {field.name: Column(field, table) for field in table if field.name != self.id_name}
         self.unique = [column for column in self.columns.values() if column.unique]
+        self.primary = [self.columns[name] for name in named]
+
+    def row_id(self, key: Any) -> int | str:
+        """Return what tells a row from others: the id of its entity's key; in tables with a `primarykey`, the name."""
+        if not self.primary:
+            return id_of_key(key)
+        name: str = key.path[0].name
+        return name
+
+    def key_name(self, entity: Any) -> str:
+        """Return the key name for an entity of a table with a `primarykey`."""
+        return key_name(self.primary, [entity.properties[column.prop] for column in self.primary])
 
 
 def columns_of(table: Any) -> TableColumns:
     """Return a table's columns, made once."""
     found: TableColumns | None = table.__dict__.get("_gaeport_columns")
-    if found is None or len(found.columns) + 1 != len(table._fields):
+    if found is None or len(found.columns) + (not found.primary) != len(table._fields):
         found = TableColumns(table)
         table.__dict__["_gaeport_columns"] = found
     return found
+
+
+def _keyed_referent(referenced: str, table: Any) -> Any | None:
+    """Return the key field that a reference to a table with a `primarykey` points to; None for other references."""
+    name, _, field = referenced.partition(".")
+    db = getattr(table, "_db", None)
+    target = table if name == table._tablename else db[name] if db is not None and name in db.tables else None
+    named = getattr(target, "_primarykey", None)
+    if target is None or not named:
+        if field and (target is None or field != target._id.name):
+            raise NotOnDatastore(f"a reference to {referenced}, which is no key, is not offered")
+        return None
+    return target[field or named[0]]
 
 
 def is_null(stored: Any) -> bool:

@@ -67,7 +67,9 @@ class References:
         self._local.batches = {}
 
     def make(self, value: Any, referee: str) -> Any:
-        """Return the reference with an id to a row of a table."""
+        """Return the reference with an id to a row of a table; of one with a primarykey, the value as it is."""
+        if "." in referee or hasattr(self._db[referee], "_primarykey"):
+            return value
         batches = self._local.__dict__.setdefault("batches", {})
         batch = batches.get(referee)
         if batch is None:

@@ -8,8 +8,12 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from gaeport.dal.columns import TableColumns, id_of_key
+from pydal.objects import Expression
+
+from gaeport.dal.columns import TableColumns
 from gaeport.datastore.client import Found
+
+KEY_COLUMN = '"gaeport key"'  # of tables with a primarykey; no field has such a name
 
 
 def connect() -> sqlite3.Connection:
@@ -37,10 +41,17 @@ def _compare_decimals(first: str, second: str) -> int:
 
 def create(connection: sqlite3.Connection, table: Any, columns: TableColumns) -> None:
     """Make an empty table of the name and the columns that pyDAL's SQL uses."""
-    parts = [f"{table._id._rname} INTEGER PRIMARY KEY"]
+    parts = [f"{KEY_COLUMN} TEXT PRIMARY KEY" if columns.primary else f"{table._id._rname} INTEGER PRIMARY KEY"]
     parts += [f"{table[column.name]._rname} {column.scratch_type}" for column in columns.columns.values()]
     connection.execute(f"DROP TABLE IF EXISTS {table._rname}")
     connection.execute(f"CREATE TABLE {table._rname} ({', '.join(parts)})")
+
+
+def row_id(table: Any, columns: TableColumns) -> Any:
+    """Return the expression that gives `row_id` of the rows of a select."""
+    if not columns.primary:
+        return table._id
+    return Expression(table._db, lambda: f"{table.sql_shortref}.{KEY_COLUMN}")
 
 
 def insert(connection: sqlite3.Connection, table: Any, columns: TableColumns, found: Iterable[Found]) -> None:
@@ -59,7 +70,7 @@ def drop(connection: sqlite3.Connection, tables: Iterable[Any]) -> None:
 def scratch_row(columns: TableColumns, entity: Any) -> Sequence[Any]:
     """Return the values of one entity as they stand in the scratch database."""
     properties = entity.properties
-    row: list[Any] = [id_of_key(entity.key)]
+    row: list[Any] = [columns.row_id(entity.key)]
     for column in columns.columns.values():
         value = column.from_wire(properties[column.prop]) if column.prop in properties else None
         row.append(column.to_scratch(value))

@@ -10,7 +10,7 @@ from pydal.helpers.methods import use_common_filters
 from pydal.objects import Expression, Field, Select
 
 from gaeport.dal import scratch
-from gaeport.dal.columns import columns_of, id_of_key
+from gaeport.dal.columns import TableColumns, columns_of, id_of_key
 from gaeport.dal.conditions import KEY, both, not_null
 from gaeport.dal.loading import Loader, Source, sources_of
 from gaeport.dal.plan import Plan
@@ -155,7 +155,7 @@ class Selects:
         if reasons or not translation.exact:
             return None
         if limitby and not order and attributes.get("orderby_on_limitby", True):
-            order = [(KEY, wire.ASCENDING)]
+            order = default_order(columns_of(table))
         if translation.split and (order or limitby):
             return None
         if translation.ids is not None:
@@ -170,7 +170,7 @@ class Selects:
             else list(self.adapter.store.fetch(columns, translation, order=order, limit=limit, offset=offset))
         )
         if not order and not limitby:
-            found.sort(key=lambda entry: id_of_key(entry.entity.key))  # as SQL databases give them
+            found.sort(key=lambda entry: columns.row_id(entry.entity.key))  # as SQL databases give them
         self._plan("select", "nothing" if translation.empty else "query", len(found))
         return found
 
@@ -312,12 +312,13 @@ class Selects:
 
         Query and expressions are evaluated on the very versions returned, so that a compare-and-set holds them.
         """
-        fields = [table._id, *expressions]
+        columns = columns_of(table)
+        fields = [scratch.row_id(table, columns), *expressions]
         attributes = {"orderby_on_limitby": False}
         _, sql = self.adapter.select_sql(query, fields, attributes)
         read: list[Found] = []
         rows = self._evaluate(query, fields, attributes, lambda: sql, "select", read)
-        entities = {id_of_key(entry.entity.key): entry for entry in read}
+        entities = {columns.row_id(entry.entity.key): entry for entry in read}
         return [(entities[row[0]], row[1:]) for row in rows]
 
     def _evaluate(
@@ -371,7 +372,7 @@ class Selects:
         if reasons or translation.ids is not None or translation.split:
             return None
         if not order and attributes.get("orderby_on_limitby", True):
-            order = [(KEY, wire.ASCENDING)]
+            order = default_order(source.columns)
         loader.reasons += translation.reasons
         entries = self.adapter.store.committed(source.columns, translation, order=order)
         return self._until(entries, source, loader, limitby, sql)
@@ -419,6 +420,13 @@ class Selects:
 
     def _plan(self, operation: str, served: str, entities: int, reasons: Sequence[str] = ()) -> None:
         self.adapter.note(Plan(operation, served, entities, list(dict.fromkeys(reasons))))
+
+
+def default_order(columns: TableColumns) -> list[tuple[str, int]]:
+    """Return the order of a select that has a limit and names none: by the id, or by the fields of the key."""
+    if not columns.primary:
+        return [(KEY, wire.ASCENDING)]
+    return [(column.prop, wire.ASCENDING) for column in columns.primary]
 
 
 def _plain_rows(table: Any, fields: Sequence[Any], found: Sequence[Found]) -> list[Any]:

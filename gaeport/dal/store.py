@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gaeport import settings
-from gaeport.dal.columns import TableColumns, id_of_key
+from gaeport.dal.columns import TableColumns
 from gaeport.dal.conditions import Everything, Nothing, split, to_filter
 from gaeport.dal.transactions import MAX_COMMIT, TransactionClient, Units
 from gaeport.dal.translation import Translation
@@ -70,8 +70,8 @@ class Store:
         after = [pending(change) for change in changes]
         return before, [found for found in after if found is not None]
 
-    def lookup(self, columns: TableColumns, ids: Sequence[int]) -> list[Found]:
-        """Return the entities that exist of those ids, in the order of the ids."""
+    def lookup(self, columns: TableColumns, ids: Sequence[int | str]) -> list[Found]:
+        """Return the entities that exist of those ids (or key names), in the order of the ids."""
         client = self.client
         found = self.lookup_keys(client, [client.key(columns.kind, number) for number in ids])
         return [entity for entity in found if entity is not None]
@@ -161,13 +161,13 @@ class Store:
                 query.limit.value = limit
             yield from self.client.query(query)
             return
-        yield from self._merged(queries)
+        yield from self._merged(columns, queries)
 
-    def _merged(self, queries: Sequence[Any]) -> Iterator[Found]:
-        seen: set[int] = set()
+    def _merged(self, columns: TableColumns, queries: Sequence[Any]) -> Iterator[Found]:
+        seen: set[int | str] = set()
         for query in queries:
             for found in self.client.query(query):
-                number = id_of_key(found.entity.key)
+                number = columns.row_id(found.entity.key)
                 if number not in seen:
                     seen.add(number)
                     yield found

@@ -80,8 +80,8 @@ class Uniques:
                 continue
             marker = settled[at].insert
             column = columns.columns[marker.properties["field"].string_value]
-            row = present.entity.properties["row"].integer_value
-            wanted = marker.properties["row"].integer_value
+            row = _row_of(present.entity)
+            wanted = _row_of(marker)
             if row != wanted and self._in_use(columns, column, row, marker.key):
                 raise IntegrityError(f"UNIQUE constraint failed: {column.label}: the row {row} has this value")
             settled[at] = wire.Mutation(
@@ -89,7 +89,7 @@ class Uniques:
             )
         return settled
 
-    def _in_use(self, columns: TableColumns, column: Column, row: int, marker: Any) -> bool:
+    def _in_use(self, columns: TableColumns, column: Column, row: int | str, marker: Any) -> bool:
         found = self._store.lookup(columns, [row])
         if not found:
             return False
@@ -110,13 +110,20 @@ class Uniques:
 
 def _marker(key: Any, row: Any, column: Column) -> Any:
     marker = wire.Entity(key=key)
+    last = row.path[0]
     for name, value in (
-        ("row", wire.Value(integer_value=row.path[0].id)),
+        ("row", wire.Value(string_value=last.name) if last.name else wire.Value(integer_value=last.id)),
         ("field", wire.Value(string_value=column.name)),
     ):
         value.exclude_from_indexes = True
         marker.properties[name].CopyFrom(value)
     return marker
+
+
+def _row_of(marker: Any) -> int | str:
+    held = marker.properties["row"]
+    row: int | str = held.string_value or held.integer_value
+    return row
 
 
 def _is_marker(mutation: Any) -> bool:

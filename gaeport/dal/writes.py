@@ -9,13 +9,13 @@ from typing import Any
 from pydal.helpers.methods import use_common_filters
 from pydal.objects import Expression, Query
 
-from gaeport.dal.columns import Column, TableColumns, columns_of, id_of_key, is_null
+from gaeport.dal.columns import Column, TableColumns, columns_of, is_null
 from gaeport.dal.errors import IntegrityError
 from gaeport.dal.plan import Plan
 from gaeport.dal.store import chunks
 from gaeport.dal.uniques import KIND as MARKER
 from gaeport.dal.uniques import Uniques
-from gaeport.dal.unit import Operation, Unit
+from gaeport.dal.unit import Operation, Unit, key_of
 from gaeport.datastore import wire
 from gaeport.datastore.client import Found, backoff
 from gaeport.errors import AlreadyExists, FailedPrecondition, NotFound
@@ -56,8 +56,8 @@ class Writes:
 
     # Inserts.
 
-    def insert(self, table: Any, rows: Sequence[Sequence[tuple[Any, Any]]]) -> list[int]:
-        """Insert rows, as many in one commit as fit, and return their ids.
+    def insert(self, table: Any, rows: Sequence[Sequence[tuple[Any, Any]]]) -> list[Any]:
+        """Insert rows, as many in one commit as fit, and return their ids, or key names.
 
         Args:
             table: the pyDAL table.
@@ -73,21 +73,21 @@ class Writes:
         self._complete_keys(columns, entities)
         self.uniques.check_distinct(columns, entities)
         groups = [[wire.Mutation(insert=entity), *self.uniques.claim(columns, entity)] for entity in entities]
-        given = {int(value) for row in rows for field, value in row if field.name == columns.id_name and value}
+        given = _given(columns, rows, entities)
         if self.unit is not None:
             return self._buffered("insert", lambda: self._keep_inserts(columns, groups, given))
-        ids: list[int] = []
+        ids: list[Any] = []
         for group in chunks(groups):
             ids += self._insert_chunk(columns, group, given)
         self.adapter.note(Plan("insert", "commit", 0))
         return ids
 
-    def _keep_inserts(self, columns: TableColumns, groups: Sequence[Sequence[Any]], given: set[int]) -> list[int]:
+    def _keep_inserts(self, columns: TableColumns, groups: Sequence[Sequence[Any]], given: set[Any]) -> list[Any]:
         """Put rows into the unit, and return their ids."""
-        for found in self.store.lookup(columns, sorted(given)):
-            raise _taken(columns, id_of_key(found.entity.key))
+        for found in self.store.lookup(columns, list(given)):
+            raise _taken(columns, columns.row_id(found.entity.key))
         self._unit().add(self.uniques.settle(columns, [mutation for group in groups for mutation in group]))
-        return [id_of_key(group[0].insert.key) for group in groups]
+        return [columns.row_id(group[0].insert.key) for group in groups]
 
     @property
     def unit(self) -> Unit | None:
@@ -101,7 +101,7 @@ class Writes:
             raise AssertionError("there is neither a transaction nor a buffer")
         return unit
 
-    def _buffered(self, operation: str, make: Callable[[], list[int]]) -> list[int]:
+    def _buffered(self, operation: str, make: Callable[[], list[Any]]) -> list[Any]:
         """Make an operation on the unit, which can make it again, and return the ids of its rows."""
         unit = self._unit()
         restore = unit.saved()
@@ -114,7 +114,7 @@ class Writes:
         self.adapter.note(Plan(operation, "buffer", len(outcome) if operation != "insert" else 0))
         return outcome
 
-    def _insert_chunk(self, columns: TableColumns, groups: Sequence[Sequence[Any]], given: set[int]) -> list[int]:
+    def _insert_chunk(self, columns: TableColumns, groups: Sequence[Sequence[Any]], given: set[Any]) -> list[Any]:
         wanted = [mutation for group in groups for mutation in group]
         mutations = wanted
         for attempt in range(ATTEMPTS):
@@ -128,18 +128,18 @@ class Writes:
         ids, at = [], 0
         for group in groups:
             key = mutations[at].insert.key
-            ids.append(id_of_key(key if key.path[0].id else results[at].key))
+            ids.append(columns.row_id(results[at].key if incomplete(key) else key))
             at += len(group)
         return ids
 
-    def _after_conflict(self, columns: TableColumns, mutations: Sequence[Any], given: set[int]) -> list[Any]:
+    def _after_conflict(self, columns: TableColumns, mutations: Sequence[Any], given: set[Any]) -> list[Any]:
         """Return the mutations of an insert that failed, with other ids and stale markers taken over."""
         rows = [mutation.insert.key for mutation in mutations if mutation.insert.key.path[0].kind == columns.kind]
-        taken = self.store.lookup(columns, [key.path[0].id for key in rows if key.path[0].id])
+        taken = self.store.lookup(columns, [columns.row_id(key) for key in rows if not incomplete(key)])
         for found in taken:
-            number = id_of_key(found.entity.key)
+            number = columns.row_id(found.entity.key)
             if number not in given:  # another process made the same id by time
-                _renumber(mutations, columns.kind, number, self._time_ids.next())
+                _renumber(mutations, columns.kind, int(number), self._time_ids.next())
                 continue
             raise _taken(columns, number)
         return self.uniques.settle(columns, mutations)
@@ -148,10 +148,13 @@ class Writes:
         values = {field.name: value for field, value in row}
         entity = wire.Entity()
         given = values.pop(columns.id_name, None)
-        entity.key.CopyFrom(self._key(columns, None if given is None else int(given)))
+        if not columns.primary:
+            entity.key.CopyFrom(self._key(columns, None if given is None else int(given)))
         for name, column in columns.columns.items():
             stored = column.to_wire(values.get(name))
             _put(entity, column, stored)
+        if columns.primary:
+            entity.key.CopyFrom(self.store.client.key(columns.kind, columns.key_name(entity)))
         return entity
 
     def _key(self, columns: TableColumns, number: int | None) -> Any:
@@ -169,7 +172,7 @@ class Writes:
 
     def _complete_keys(self, columns: TableColumns, entities: Sequence[Any]) -> None:
         """Allocate ids where markers have to name them, or the application has to know them before the commit."""
-        waiting = [entity for entity in entities if not entity.key.path[0].id]
+        waiting = [entity for entity in entities if incomplete(entity.key)]
         if (columns.unique or self.unit is not None) and waiting:
             keys = self.store.client.allocate_ids([entity.key for entity in waiting])
             for entity, key in zip(waiting, keys, strict=True):
@@ -192,7 +195,7 @@ class Writes:
                 changed.
         """
         columns = columns_of(table)
-        if any(field.name == columns.id_name for field, _ in fields):
+        if columns.id_name and any(field.name == columns.id_name for field, _ in fields):
             raise IntegrityError(f"{columns.kind}.{columns.id_name}: an entity's id cannot be changed")
         computed = [(field, value) for field, value in fields if isinstance(value, Expression | Query)]
         fixed = {
@@ -216,7 +219,7 @@ class Writes:
     def _parsed(self, field: Any, value: Any) -> Any:
         return self.adapter.parse_value(value, field._itype, field.type)
 
-    def delete(self, table: Any, query: Any) -> list[int]:
+    def delete(self, table: Any, query: Any) -> list[Any]:
         """Delete the rows that a query selects, and return their ids."""
 
         def gone(found: Found, values: Sequence[Any]) -> Any:
@@ -226,7 +229,7 @@ class Writes:
 
     def _rewrite(
         self, table: Any, query: Any, expressions: list[Any], made: Callable[..., Any], operation: str
-    ) -> list[int]:
+    ) -> list[Any]:
         """Write anew, or delete, what a query selects, and return the ids."""
         if self.unit is None:
             ids = self._rewrite_now(table, query, expressions, made)
@@ -234,19 +237,20 @@ class Writes:
             return ids
         return self._buffered(operation, lambda: self._keep_rewritten(table, query, expressions, made))
 
-    def _keep_rewritten(self, table: Any, query: Any, expressions: list[Any], made: Callable[..., Any]) -> list[int]:
+    def _keep_rewritten(self, table: Any, query: Any, expressions: list[Any], made: Callable[..., Any]) -> list[Any]:
         """Put the rows that a query selects into the unit as they will be, and return their ids."""
         columns, unit, ids = columns_of(table), self._unit(), []
         for found, values in self._selected(table, query, expressions, set()):
             group = self._group(columns, found, made(found, values))
+            self._refuse_taken(columns, group)
             unit.add(self.uniques.settle(columns, group), found)
-            ids.append(id_of_key(found.entity.key))
+            ids.append(columns.row_id(found.entity.key))
         return sorted(ids)
 
-    def _rewrite_now(self, table: Any, query: Any, expressions: list[Any], made: Callable[..., Any]) -> list[int]:
+    def _rewrite_now(self, table: Any, query: Any, expressions: list[Any], made: Callable[..., Any]) -> list[Any]:
         """Commit the rows that a query selects as they will be; what others change meanwhile is selected again."""
         columns = columns_of(table)
-        done: set[int] = set()
+        done: set[int | str] = set()
         for attempt in range(ATTEMPTS):
             selected = self._selected(table, query, expressions, done if attempt else set())
             groups = [self._group(columns, found, made(found, values)) for found, values in selected]
@@ -263,7 +267,7 @@ class Writes:
         return sorted(done)
 
     def _selected(
-        self, table: Any, query: Any, expressions: list[Any], done: set[int]
+        self, table: Any, query: Any, expressions: list[Any], done: set[int | str]
     ) -> list[tuple[Found, Sequence[Any]]]:
         """Return the entities that a query selects, with the values of expressions, without those already done."""
         selects = self.adapter.selects
@@ -271,17 +275,21 @@ class Writes:
         filtered = self.adapter.common_filter(query, [table]) if use_common_filters(query) else query
         found = None if expressions else selects.entities(filtered, table, {})
         matched = selects.matched(query, table, expressions) if found is None else [(entry, ()) for entry in found]
-        return [(entry, values) for entry, values in matched if id_of_key(entry.entity.key) not in done]
+        columns = columns_of(table)
+        return [(entry, values) for entry, values in matched if columns.row_id(entry.entity.key) not in done]
 
     def _group(self, columns: TableColumns, found: Found, entity: Any) -> list[Any]:
         guard = {"base_version": found.version, "conflict_resolution_strategy": wire.FAIL}
         if entity is None:
-            mutation = wire.Mutation(delete=found.entity.key, **guard)
+            mutations = [wire.Mutation(delete=found.entity.key, **guard)]
+        elif columns.primary and columns.key_name(entity) != found.entity.key.path[0].name:
+            entity.key.path[0].name = columns.key_name(entity)
+            mutations = [wire.Mutation(delete=found.entity.key, **guard), wire.Mutation(insert=entity)]
         else:
-            mutation = wire.Mutation(update=entity, **guard)
-        return [mutation, *self.uniques.change(columns, found.entity, entity)]
+            mutations = [wire.Mutation(update=entity, **guard)]
+        return [*mutations, *self.uniques.change(columns, found.entity, entity)]
 
-    def _write(self, columns: TableColumns, groups: Sequence[Sequence[Any]]) -> list[int]:
+    def _write(self, columns: TableColumns, groups: Sequence[Sequence[Any]]) -> list[Any]:
         """Commit groups, each on its own if they cannot be together; return the ids of the rows written."""
         try:
             self.store.commit([mutation for group in groups for mutation in group])
@@ -289,24 +297,32 @@ class Writes:
             if len(groups) > 1:
                 return [number for group in groups for number in self._write(columns, [group])]
             return self._write_alone(columns, groups[0])
-        return [_row_id(group) for group in groups]
+        return [columns.row_id(key_of(group[0])) for group in groups]
 
-    def _write_alone(self, columns: TableColumns, group: Sequence[Any]) -> list[int]:
+    def _write_alone(self, columns: TableColumns, group: Sequence[Any]) -> list[Any]:
         """Try the mutations of one row again, stale markers taken over; return no id where the row itself changed."""
         settled = self.uniques.settle(columns, group)
+        self._refuse_taken(columns, group)
         if settled == list(group):
             return []
         try:
             self.store.commit(settled)
         except _CONFLICTS:
             return []
-        return [_row_id(group)]
+        return [columns.row_id(key_of(group[0]))]
+
+    def _refuse_taken(self, columns: TableColumns, group: Sequence[Any]) -> None:
+        """Refuse a row's new primary key if another row has it."""
+        keys = [mutation.insert.key for mutation in group if mutation.WhichOneof("operation") == "insert"]
+        wanted = [columns.row_id(key) for key in keys if columns.primary and key.path[0].kind == columns.kind]
+        for found in self.store.lookup(columns, wanted):
+            raise _taken(columns, columns.row_id(found.entity.key))
 
     def truncate(self, table: Any) -> int:
         """Delete all rows of a table, and the markers of their unique values; return how many."""
         columns = columns_of(table)
         if columns.unique or self.unit is not None:
-            query = table._id > 0
+            query = self.adapter.id_query(table)
             query.ignore_common_filters = True
             return len(self.delete(table, query))
         keys = list(self.store.ids(columns))
@@ -315,8 +331,23 @@ class Writes:
         return len(keys)
 
 
-def _taken(columns: TableColumns, number: int) -> IntegrityError:
-    return IntegrityError(f"UNIQUE constraint failed: {columns.kind}.{columns.id_name}: the id {number} is taken")
+def incomplete(key: Any) -> bool:
+    """Return whether Datastore has yet to allocate a key's id."""
+    last = key.path[0]
+    return not (last.id or last.name)
+
+
+def _given(columns: TableColumns, rows: Sequence[Any], entities: Sequence[Any]) -> set[Any]:
+    """Return the ids or key names that the application chose."""
+    if columns.primary:
+        return {columns.row_id(entity.key) for entity in entities}
+    return {int(value) for row in rows for field, value in row if field.name == columns.id_name and value}
+
+
+def _taken(columns: TableColumns, number: int | str) -> IntegrityError:
+    names = [column.name for column in columns.primary] or [columns.id_name]
+    what = "the key" if columns.primary else "the id"
+    return IntegrityError(f"UNIQUE constraint failed: {columns.kind}.{', '.join(names)}: {what} {number} is taken")
 
 
 def _renumber(mutations: Sequence[Any], kind: str, old: int, new: int) -> None:
@@ -334,8 +365,3 @@ def _put(entity: Any, column: Column, stored: Any) -> None:
     if column.notnull and is_null(stored):
         raise IntegrityError(f"NOT NULL constraint failed: {column.label}")
     column.put(entity, stored)
-
-
-def _row_id(group: Sequence[Any]) -> int:
-    mutation = group[0]
-    return id_of_key(mutation.update.key if mutation.WhichOneof("operation") == "update" else mutation.delete)

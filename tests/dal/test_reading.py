@@ -262,7 +262,7 @@ def test_iterselect_virtual_fields_and_common_filters_work(people: Any) -> None:
         (lambda db: db(db.person.id.belongs("SELECT 1;")).select(), "belongs"),
         (lambda db: db.person.create_index("i", db.person.name, unique=True), "create_index"),
         (lambda db: _select_from(db), "nested select"),
-        (lambda db: db.define_table("k", Field("a"), primarykey=["a"]), "primarykey"),
+        (lambda db: db.define_table("k", Field("a", "reference unknown.name")), "no key"),
     ],
 )
 def test_what_is_not_offered_is_refused_by_name(people: Any, call: Callable[[Any], Any], name: str) -> None:
