@@ -27,7 +27,10 @@ class Page:
         return answer(request)
 
 
-PAGES = (Page("", "Overview", "gaeport.console.overview"),)
+PAGES = (
+    Page("", "Overview", "gaeport.console.overview"),
+    Page("stats", "Statistics", "gaeport.console.stats"),
+)
 
 
 def find(path: str) -> Page | None:
