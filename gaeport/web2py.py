@@ -54,6 +54,7 @@ def _gluon() -> WSGIApplication:
     before = locale.setlocale(locale.LC_CTYPE)
     try:
         import gluon.main
+        import gluon.restricted
         import gluon.settings
     except (ImportError, RuntimeError) as error:
         raise ConfigurationError(
@@ -68,6 +69,9 @@ def _gluon() -> WSGIApplication:
     # No looking for missing folders on each request: what may be written is a mount, and the rest cannot be made.
     apps = os.path.join(found.applications_parent, "applications")
     found.app_folders.update(entry.path for entry in os.scandir(apps) if entry.is_dir())
+    if not hasattr(gluon.restricted.TicketStorage, "TICKET_ALLOWED_CLASSES"):
+        # Up to 3.3.3 admin refuses to load what tickets are made of, and shows them empty.
+        gluon.restricted.DEFAULT_SAFE_GLOBALS.setdefault("gluon.html", {"XML", "XML_unpickle"})
     wsgi: WSGIApplication = gluon.main.wsgibase
     return wsgi
 

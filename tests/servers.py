@@ -31,7 +31,7 @@ class Server:
             program: "memcached" or "redis-server".
         """
         self.program = program
-        self.port = _free_port()
+        self.port = free_port()
         self.folder = tempfile.mkdtemp(prefix="gaeport-test-")
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -121,7 +121,8 @@ def redis_server() -> Iterator[Server]:
     server.remove()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

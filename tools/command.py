@@ -10,9 +10,11 @@ from gaeport.cli.command import FAILED, INTERRUPTED, OK, USAGE, add_target
 from gaeport.errors import GaeportError
 
 from . import requirements
+from .bundle import command as bundle
+from .new import command as new
 
 #: Each adds one tool to a parser's commands: `gaeport` has them too, in this order.
-TOOLS: list[Callable[[Any], None]] = []
+TOOLS: list[Callable[[Any], None]] = [new.add, bundle.add]
 
 _EPILOG = """\
 exit codes:

@@ -53,6 +53,8 @@ class Rules:
         """Whether a file may be written; `path` is absolute, with symbolic links resolved."""
         if "/site-packages/" in path and "/__pycache__" in path:
             return True  # installed packages may keep their bytecode: else each start would compile them again
+        if path.startswith("/memfd:"):
+            return True  # anonymous memory, by /proc/self/fd: where the content of a mount's file has a descriptor
         return _longest(path, self.writable) >= _longest(path, self.readonly)
 
 
