@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gaeport import settings as configuration
 from gaeport.errors import ConfigurationError
-from gaeport.fs import native, patch, paths, patterns, requests
+from gaeport.fs import importing, native, patch, paths, patterns, requests
 from gaeport.fs.places import Mount
 from gaeport.fs.volume import Volume
 from gaeport.settings import INLINE_LIMIT, MountSettings, Settings
@@ -25,6 +25,8 @@ def mount(
     overlay: bool = True,
     inline_limit: int = INLINE_LIMIT,
     name: str | None = None,
+    import_: bool = False,
+    attr_ttl: float = 0.0,
 ) -> None:
     """Keep the files of a directory in Datastore (and Cloud Storage) from here on.
 
@@ -36,6 +38,8 @@ def mount(
         overlay: whether files that are in the directory on disk are visible until written or removed.
         inline_limit: bytes; content up to this size lives in the file's own entity.
         name: the directory's name in the store; by default its path from the application's folder.
+        import_: whether Python modules may be imported from it.
+        attr_ttl: seconds; attributes and the absence of files may be told from memory for so long.
 
     Raises:
         ConfigurationError: the directory cannot be mounted, or an argument is impossible; the message says why.
@@ -48,6 +52,7 @@ def mount(
         raise ConfigurationError(f"mount(): path = {path!r} must be the path of a directory")
     item: dict[str, object] = {"path": absolute, "name": name or _name(absolute, settings), "store": store}
     item |= {"prefix": prefix, "overlay": overlay, "inline_limit": inline_limit}
+    item |= {"import": import_, "attr_ttl": attr_ttl}
     if bucket:
         item["bucket"] = bucket
     parsed = configuration.parse({"mount": [item]}, root=settings.root, place="mount()")
@@ -106,6 +111,7 @@ def attach(path: str, volume: Volume, item: MountSettings | None = None, setting
         _check(spelled, root, settings or configuration.current())
         made = Mount(root=root, spelled=spelled, volume=volume, settings=item)
         paths.set_mounts([*paths.mounts(), made])
+        importing.refresh(paths.mounts())
         patch.install()
         _listen()
     return made
@@ -143,6 +149,7 @@ def _detach(found: object) -> None:
     gone = list(found) if isinstance(found, list | tuple) else []
     inside = paths.working_directory()
     paths.set_mounts([item for item in paths.mounts() if item not in gone])
+    importing.refresh(paths.mounts())
     for item in gone:
         drop = getattr(item.volume, "drop", None)
         if drop is not None:

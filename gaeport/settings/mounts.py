@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
 from gaeport.errors import ConfigurationError
-from gaeport.settings.checking import check
+from gaeport.settings.checking import check, keys_of
 
 INLINE_LIMIT = 524_288  # bytes; half an entity, so that a rewrite and its index rows always fit the 1,048,572 B limit
 MAX_INLINE_LIMIT = 917_504  # bytes; leaves 128 KiB of an entity for everything else in it
@@ -26,6 +26,8 @@ class MountSettings:
         prefix: put before the names of this mount's objects in the bucket.
         overlay: whether files deployed in this directory are visible until written or removed.
         inline_limit: bytes; content up to this size lives in the file's own entity.
+        import_: `import` in gaeport.toml: whether Python modules may be imported from it.
+        attr_ttl: seconds; attributes and the absence of files may be told from memory for so long.
     """
 
     path: str
@@ -35,6 +37,8 @@ class MountSettings:
     prefix: str = ""
     overlay: bool = True
     inline_limit: Annotated[int, "of bytes"] = INLINE_LIMIT
+    import_: bool = False
+    attr_ttl: Annotated[float, "of seconds"] = 0.0
 
 
 def mount_settings(item: Mapping[str, Any], where: str, place: str) -> MountSettings:
@@ -48,11 +52,16 @@ def mount_settings(item: Mapping[str, Any], where: str, place: str) -> MountSett
     Raises:
         ConfigurationError: naming place, key and what is valid.
     """
-    check(item, MountSettings, place, where)
+    valid = ["import" if name == "import_" else name for name in keys_of(MountSettings)]
+    check({key: value for key, value in item.items() if key != "import"}, MountSettings, place, where, valid)
+    if not isinstance(item.get("import", False), bool):
+        raise ConfigurationError(f"{place}: {where}: import = {item['import']!r} must be true or false")
     for needed in (f.name for f in fields(MountSettings) if f.default is MISSING):
         if not item.get(needed):
             raise ConfigurationError(f'{place}: {where}: {needed} is missing; write e.g. {needed} = "uploads"')
-    settings = MountSettings(**item)
+    settings = MountSettings(**{"import_" if key == "import" else key: value for key, value in item.items()})
+    if settings.attr_ttl < 0:
+        raise ConfigurationError(f"{place}: {where}: attr_ttl = {settings.attr_ttl} must be at least 0 seconds")
     if not 0 <= settings.inline_limit <= MAX_INLINE_LIMIT:
         raise ConfigurationError(
             f"{place}: {where}: inline_limit = {settings.inline_limit} is outside 0 to {MAX_INLINE_LIMIT:,} bytes "
