@@ -1,0 +1,1 @@
+"""Which files of an application's folder `gcloud app deploy` uploads, and which it should not."""
