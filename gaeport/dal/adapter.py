@@ -16,6 +16,7 @@ from pydal.objects import IterRows
 from gaeport.dal import language, methods, schemes, scratch
 from gaeport.dal.columns import columns_of
 from gaeport.dal.errors import IntegrityError
+from gaeport.dal.nested import nested_in
 from gaeport.dal.plan import Plan
 from gaeport.dal.references import References
 from gaeport.dal.selects import Selects, SelectText
@@ -108,11 +109,13 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
         return attributes
 
     def _select_wcols(self, query: Any, fields: Any, *args: Any, **attributes: Any) -> Any:
+        nested_in(query, fields, *attributes.values())  # before pyDAL forgets what recursive expressions are made of
         colnames, sql = super()._select_wcols(query, fields, *args, **attributes)
         return colnames, SelectText.of(sql, query, fields, attributes)
 
     def select_sql(self, query: Any, fields: Any, attributes: dict[str, Any]) -> tuple[list[str], str]:
         """Return the columns and the SQL of a select on the scratch database."""
+        nested_in(query, fields, *attributes.values())
         colnames, sql = super()._select_wcols(query, fields, **attributes)
         return colnames, sql
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydal._compat import to_native
 from pydal.dialects import dialects
 from pydal.dialects.sqlite import SQLiteDialect
-from pydal.objects import Expression
+from pydal.objects import Expression, Select
 from pydal.parsers import before_parse, parsers
 from pydal.parsers import for_type as parses
 from pydal.parsers.base import DateTimeParser
@@ -44,8 +44,8 @@ class DatastoreDialect(SQLiteDialect):  # type: ignore[misc]  # shipped without 
         return pattern
 
     def belongs(self, first: Any, second: Any, query_env: dict[str, Any] | None = None) -> str:
-        """Search in a list of values; a nested select is run first."""
-        values = self.adapter.nested_values(second)
+        """Search in a list of values; a nested select that knows its SQL only is run first."""
+        values = None if isinstance(second, Select) else self.adapter.nested_values(second)
         sql: str = super().belongs(first, second if values is None else values, query_env=query_env or {})
         return sql
 

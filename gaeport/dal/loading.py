@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from pydal.objects import Expression, Field
+from pydal.objects import Expression, Field, Select
 
 from gaeport.dal.columns import TableColumns, columns_of, id_of_key
 from gaeport.dal.conditions import Comparison, Everything, both
@@ -94,6 +94,8 @@ def sources_of(tables: Iterable[Any], query: Any, join: Any, left: Any) -> tuple
     outer: dict[str, list[Any]] = {}
     for item in _listed(left):
         table = item.first if isinstance(item, Expression) else item
+        if isinstance(table, Select):
+            continue
         sources.setdefault(table._tablename, Source(table)).outer = True
         outer[table._tablename] = conjuncts(item.second) if isinstance(item, Expression) else []
     inner = conjuncts(query)

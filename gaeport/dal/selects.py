@@ -12,7 +12,8 @@ from pydal.objects import Expression, Field, Select
 from gaeport.dal import scratch
 from gaeport.dal.columns import TableColumns, columns_of, id_of_key
 from gaeport.dal.conditions import KEY, both, not_null
-from gaeport.dal.loading import Loader, Source, sources_of
+from gaeport.dal.loading import Edge, Loader, Source, sources_of
+from gaeport.dal.nested import correlated, nested_in
 from gaeport.dal.plan import Plan
 from gaeport.dal.translation import Translation, conjuncts, operator_of, order_items, order_of, translate
 from gaeport.datastore import wire
@@ -87,13 +88,23 @@ class Selects:
             units.unit.guard(_among(seen, fields, rows))
         return colnames, rows
 
-    def resolved(self, query: Any) -> Any:
-        """Return a query with its nested selects replaced by the values that they give now."""
+    def resolved(self, query: Any, outer: Any = None) -> Any:
+        """Return a query with its nested selects replaced by the values that they give now.
+
+        Those that speak of tables of the query around them stay.
+
+        Args:
+            query: the query, or a part of it.
+            outer: the names of the tables of the whole query; None at its root.
+        """
+        if outer is None:
+            outer = self.adapter.tables(query)
         if not hasattr(query, "first") or not hasattr(query, "op") or isinstance(query, Field):
             return query
-        first, second = self.resolved(query.first), query.second
-        values = self.nested_values(second)
-        second = self.resolved(second) if values is None else values
+        first, second = self.resolved(query.first, outer), query.second
+        stays = isinstance(second, Select) and correlated(second, outer, self.adapter.tables(second._query))
+        values = None if stays else self.nested_values(second)
+        second = self.resolved(second, outer) if values is None else values
         if first is query.first and second is query.second:
             return query
         made = type(query)(query.db, query.op, first, second, **(query.optional_args or {}))
@@ -318,7 +329,8 @@ class Selects:
         _, sql = self.adapter.select_sql(query, fields, attributes)
         read: list[Found] = []
         rows = self._evaluate(query, fields, attributes, lambda: sql, "select", read)
-        entities = {columns.row_id(entry.entity.key): entry for entry in read}
+        own = [entry for entry in read if entry.entity.key.path[0].kind == columns.kind]
+        entities = {columns.row_id(entry.entity.key): entry for entry in own}
         return [(entities[row[0]], row[1:]) for row in rows]
 
     def _evaluate(
@@ -331,33 +343,52 @@ class Selects:
         read: list[Found] | None = None,
     ) -> list[Any]:
         """Read what an operation needs (into `read`), run its SQL on it, and return the rows."""
-        tables = self._tables(query, fields, attributes)
-        filtered = query
-        if use_common_filters(query):
-            filtered = self.adapter.common_filter(query, list(self.adapter.tables(query).values()))
-        sources, edges = sources_of(tables, filtered, attributes.get("join"), attributes.get("left"))
-        loader = Loader(self.adapter.store, _reasons(fields, attributes))
+        inner = nested_in(query, fields, *attributes.values())
+        loader = Loader(self.adapter.store, _reasons(fields, attributes) + (["a nested select"] if inner else []))
+        sources, edges = self._sources(query, fields, attributes)
         loader.reasons += order_of(attributes.get("orderby"), sources[0].table)[1] if len(sources) == 1 else ["a join"]
+        blocks = [
+            (sources, edges),
+            *(self._sources(select._query, select._qfields, select._attributes) for select in inner),
+        ]
+        all_sources = [source for block in blocks for source in block[0]]
         connection = self.adapter.connection
         try:
-            for source in sources:
+            for source in all_sources:
                 scratch.create(connection, source.table, source.columns)
-            streamed = self._streamed(sources, loader, attributes, sql)
+            streamed = None if inner else self._streamed(sources, loader, attributes, sql)
             if streamed is None:
-                loader.load(sources, edges)
-                for source in sources:
-                    scratch.insert(connection, source.table, source.columns, loader.found[source.name])
-                    if read is not None:
-                        read += loader.found[source.name]
+                for block in blocks:
+                    self._put_on_scratch(loader, *block, read)
                 streamed = connection.execute(sql()).fetchall()
         except sqlite3.OperationalError as error:
             raise SyntaxError(f"SQLite, which does this in memory, does not understand it: {error}") from error
         finally:
-            scratch.drop(connection, [source.table for source in sources])
-        if any(self.adapter.store.touched(source.columns) for source in sources):
+            scratch.drop(connection, [source.table for source in all_sources])
+        if any(self.adapter.store.touched(source.columns) for source in all_sources):
             loader.reasons.append("changes that are not committed yet")
         self._plan(operation, "memory", loader.entities, loader.reasons)
         return streamed
+
+    def _sources(
+        self, query: Any, fields: Sequence[Any], attributes: dict[str, Any]
+    ) -> tuple[list[Source], list[Edge]]:
+        """Return the tables of a select, without those of selects inside of it, and what joins them."""
+        filtered = query
+        if use_common_filters(query):
+            filtered = self.adapter.common_filter(query, list(self.adapter.tables(query).values()))
+        tables = self._tables(query, fields, attributes)
+        return sources_of(tables, filtered, attributes.get("join"), attributes.get("left"))
+
+    def _put_on_scratch(
+        self, loader: Loader, sources: list[Source], edges: list[Edge], read: list[Found] | None
+    ) -> None:
+        loader.found = {}
+        loader.load(sources, edges)
+        for source in sources:
+            scratch.insert(self.adapter.connection, source.table, source.columns, loader.found[source.name])
+            if read is not None:
+                read += loader.found[source.name]
 
     def _streamed(
         self, sources: Sequence[Source], loader: Loader, attributes: dict[str, Any], sql: Callable[[], str]
@@ -413,10 +444,7 @@ class Selects:
         for item in joined:
             table = item.first if isinstance(item, Expression) else item
             tables[table._tablename] = table
-        nested = [table for table in tables.values() if isinstance(table, Select)]
-        if nested:
-            raise NotOnDatastore("selecting from a nested select or a CTE is not offered; belongs(nested select) is")
-        return list(tables.values())
+        return [table for table in tables.values() if not isinstance(table, Select)]
 
     def _plan(self, operation: str, served: str, entities: int, reasons: Sequence[str] = ()) -> None:
         self.adapter.note(Plan(operation, served, entities, list(dict.fromkeys(reasons))))
@@ -452,7 +480,8 @@ def _among(seen: dict[tuple[str, int | str], Found], fields: Sequence[Any], rows
     """Return, of the entities read for a select, those of its rows; all of a kind whose ids were not selected."""
     chosen: dict[str, set[Any]] = {}
     for at, field in enumerate(fields):
-        columns = columns_of(field.table) if isinstance(field, Field) else None
+        plain = isinstance(field, Field) and not isinstance(field.table, Select)
+        columns = columns_of(field.table) if plain else None
         if columns is not None and field.name == columns.id_name:
             chosen.setdefault(columns.kind, set()).update(row[at] for row in rows)
     return {path: found for path, found in seen.items() if path[0] not in chosen or path[1] in chosen[path[0]]}

@@ -261,18 +261,12 @@ def test_iterselect_virtual_fields_and_common_filters_work(people: Any) -> None:
         (lambda db: db(db.person).select(for_update=True), "for_update"),
         (lambda db: db(db.person.id.belongs("SELECT 1;")).select(), "belongs"),
         (lambda db: db.person.create_index("i", db.person.name, unique=True), "create_index"),
-        (lambda db: _select_from(db), "nested select"),
         (lambda db: db.define_table("k", Field("a", "reference unknown.name")), "no key"),
     ],
 )
 def test_what_is_not_offered_is_refused_by_name(people: Any, call: Callable[[Any], Any], name: str) -> None:
     with pytest.raises(NotOnDatastore, match=name):
         call(people)
-
-
-def _select_from(db: Any) -> Any:
-    nested = db(db.person).nested_select(db.person.ALL).with_alias("n")
-    return db(nested.age > 3).select(nested.ALL)
 
 
 def test_an_unknown_attribute_of_select_is_refused(people: Any) -> None:
