@@ -5,7 +5,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from gaeport import codec
@@ -31,7 +31,7 @@ class Key:
         retires: when signatures by it stop counting, in seconds since 1970; None for never.
     """
 
-    secret: bytes
+    secret: bytes = field(repr=False)
     signs_from: float = 0.0
     retires: float | None = None
 

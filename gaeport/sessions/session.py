@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gaeport import codec
@@ -38,7 +38,7 @@ class Outcome:
         expires: seconds since 1970 until which the browser keeps it; None until it is closed.
     """
 
-    token: str | None
+    token: str | None = field(repr=False)  # what is shown ends up in logs
     expires: float | None = None
 
 

@@ -38,7 +38,7 @@ def change_keys(store: str, url: str, data: str, namespace: str, token: str, num
         for step in range(int(changes) // THREADS):
             session = Session(kept, options, token)
             session[f"p{number}t{thread}n{step}"] = step
-            session["shared"] = {"by": [number, thread], "again": [number, thread]}
+            session["shared"] = {"by": [number, thread, step], "again": [number, thread, step]}
             session.save()
 
     threads = [threading.Thread(target=work, args=(thread,)) for thread in range(THREADS)]
@@ -91,6 +91,7 @@ def test_no_change_of_a_thousand_is_lost_and_the_shared_key_is_whole(
     found: dict[str, Any] = dict(Session(kept, options, outcome.token))
     shared = found.pop("shared")
     assert shared["by"] == shared["again"]
+    assert shared["by"][2] == CHANGES // PROCESSES // THREADS - 1, "the last one wins: a thread's last change, then"
     assert found.pop("begun") is True
     wanted = {
         f"p{process}t{thread}n{step}": step

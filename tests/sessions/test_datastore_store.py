@@ -1,19 +1,28 @@
 """Sessions as entities: what is stored and indexed, and calls whose answer is lost."""
 
+import base64
 import hashlib
+import re
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gaeport.datastore import wire
 from gaeport.datastore.client import Client
 from gaeport.datastore.engine import Engine
 from gaeport.errors import Aborted, DataLoss, PermissionDenied, Unavailable
+from gaeport.kv import KV
+from gaeport.kv.memory import MemoryBackend
 from gaeport.sessions.record import Change, Record
-from gaeport.sessions.stores import SessionGone, entities
+from gaeport.sessions.stores import SessionGone, Store, entities
+from gaeport.sessions.stores.cached import CachedStore
 from gaeport.sessions.stores.datastore import DatastoreStore
+from gaeport.sessions.stores.kv import KVStore
 
 RECORD = Record(created=1e9, touched=1e9, idle=60, lifetime=600, permanent=True, user="7", values={"a": b"\x01"})
 
@@ -67,6 +76,42 @@ def test_the_entity_is_named_by_the_hash_and_only_the_user_is_indexed(store: Dat
     assert entity.properties["expires"].WhichOneof("value_type") == "timestamp_value", "for the TTL policy"
     assert entity.properties["expires"].timestamp_value.seconds == 1_000_000_600
     assert token not in str(entity)
+
+
+@pytest.mark.parametrize("kind", ["datastore", "memcache+datastore", "memcache"])
+def test_a_stolen_dump_of_everything_stored_holds_no_id(store: DatastoreStore, flaky: Flaky, kind: str) -> None:
+    cache = MemoryBackend()
+    made: dict[str, Store] = {
+        "datastore": store,
+        "memcache+datastore": CachedStore(store, KV(cache)),
+        "memcache": KVStore(KV(cache)),
+    }
+    sessions = made[kind]
+    record = replace(RECORD, created=time.time(), touched=time.time())
+    tokens = [sessions.insert(record).token]
+    sessions.load(tokens[0])
+    changed = sessions.load(tokens[0])
+    assert changed is not None
+    tokens.append(
+        sessions.renew(sessions.update(changed, Change(time.time(), {"b": b"\x02"})), Change(time.time())).token
+    )
+    client = Client(flaky, project="test", namespace="gaeport")
+    query = wire.Query()
+    query.kind.add(name="Session")
+    dump = b"".join(found.entity.SerializeToString() for found in client.query(query))
+    dump += b"".join(key.encode() + entry.value for key, entry in cache._entries.items())
+    assert len(dump) > 100
+    for token in tokens:
+        plain = token.partition(".")[0]
+        for form in (
+            plain.encode(),
+            base64.urlsafe_b64decode(plain + "="),
+            base64.urlsafe_b64decode(plain + "=").hex().encode(),
+        ):
+            assert form not in dump
+    for name in re.findall(rb"[0-9a-f]{64}", dump):
+        assert sessions.load(name.decode()) is None
+        assert sessions.load(base64.urlsafe_b64encode(bytes.fromhex(name.decode())).decode().rstrip("=")) is None
 
 
 def test_a_record_comes_back_as_it_was(store: DatastoreStore) -> None:

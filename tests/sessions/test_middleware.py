@@ -143,6 +143,7 @@ def test_no_id_is_logged_or_shown(local: Local, caplog: pytest.LogCaptureFixture
         site = local(store=store, url="memory://")
         shown = [site.do(lambda session: (session.update(a=1), repr(session), str(session))[1:]) for _ in range(2)]
         token = str(site.token)
+        shown.append(repr(site.middleware.store.load(token)))
         late = Session(site.middleware.store, site.options, token, clock)
         late["b"] = 1
         site.do(lambda session: session.invalidate())

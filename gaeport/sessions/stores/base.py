@@ -4,7 +4,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gaeport.errors import GaeportError
@@ -27,7 +27,7 @@ class Stored:
         handle: what the store needs for a compare-and-set.
     """
 
-    token: str
+    token: str = field(repr=False)  # what is shown ends up in logs
     record: Record
     handle: Any = None
 
