@@ -16,7 +16,7 @@ _GAEPORT = str(Path(__file__).parent.parent) + os.sep
 _LIBRARIES = tuple(
     {
         os.path.join(path, "")
-        for name in ("stdlib", "platstdlib", "purelib", "platlib")
+        for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
         if (path := sysconfig.get_path(name))
     }
 )

@@ -228,6 +228,8 @@ def written(payload: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
         fields: the fields that Cloud Logging knows.
     """
     text = _dumped(dict(payload))
+    if not fields:
+        return text
     lead = f"{text[1:-1]}," if len(text) > 2 else ""
     return "{" + lead + ", ".join(f'"{name}": {_dumped(value)}' for name, value in fields.items()) + " }"
 

@@ -7,7 +7,6 @@ about 200 KB. Its form is told by "format"; a field that is empty may be missing
 import linecache
 import time
 from platform import python_version
-from traceback import TracebackException
 from types import ModuleType, TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, quote_plus
@@ -108,7 +107,8 @@ def _traceback_text(found: dict[str, Any]) -> str:
     for frame in found["frames"]:
         if frame.get("left_out"):
             lines.append(f"  [{frame['left_out']} frames left out]")
-        lines.append(f'  File "{frame["path"]}", line {frame["line"]}, in {frame["function"]}')
+        name = frame["function"].rpartition(".")[2]
+        lines.append(f'  File "{frame["path"]}", line {frame["line"]}, in {name}')
         source = dict(frame["source"]).get(frame["line"], "").strip()
         if source:
             lines.append(f"    {source}")
@@ -143,8 +143,9 @@ def _message(error: BaseException) -> str:
     """Return an exception's text; a SyntaxError's with the line that it is about."""
     try:
         if isinstance(error, SyntaxError):
-            text = "".join(TracebackException(type(error), error, None).format_exception_only()).strip()
-            text = text.rpartition(f"{type(error).__name__}: ")[2] or text
+            text = (
+                f'{error.msg} (File "{error.filename}", line {error.lineno})\n    {(error.text or "").strip()}'.rstrip()
+            )
         else:
             text = str(error)
     except Exception as failed:  # noqa: BLE001 (a __str__ may raise anything, and the ticket goes on)

@@ -29,10 +29,10 @@ _SEPARATORS = re.compile(r"[_\-.\s]")
 _WORDS = re.compile(r"[_\-.\s]+|(?<=[a-z0-9])(?=[A-Z])")
 
 _NAME = (
-    r"[\w.\-]*(?:authorization|authentication|passw(?:or)?d|passwd|passphrase|passcode|pwd|secret|token|cookie|"
+    r"[\w.\-]{0,60}(?:authorization|authentication|passw(?:or)?d|passwd|passphrase|passcode|pwd|secret|token|cookie|"
     r"credential|api[_\-]?key|access[_\-]?key|private[_\-]?key|signing[_\-]?key|encryption[_\-]?key|csrf|xsrf|"
     r"session[_\-]?(?:id|key)|sessid|jwt|signature|assertion|credit[_\-]?card|card[_\-]?number|cc[_\-]?number|cvv|cvc|"
-    r"security[_\-]?code|iban|database[_\-]?url|[_\-]key|[_\-]pin|[_\-]otp|[_\-]pw|[_\-]pass)[\w\-]*"
+    r"security[_\-]?code|iban|database[_\-]?url|[_\-]key|[_\-]pin|[_\-]otp|[_\-]pw|[_\-]pass)[\w\-]{0,60}"
 )
 _VALUE = r"""(?:[bBrRuUfF]{0,2}'(?:[^'\\\n]|\\.)*'?|[bBrRuUfF]{0,2}"(?:[^"\\\n]|\\.)*"?|[^\s'",;&<>)\]}]+)"""
 #: name=value, name: value, 'name': value, "name" = "value", as source code, reprs, JSON and query strings write them.
@@ -60,7 +60,7 @@ _SHAPES = re.compile(
     re.VERBOSE,
 )
 _URL_CREDENTIALS = re.compile(
-    r"(\b[a-zA-Z][\w+.\-]*://)[^\s/@'\"<>]*:[^\s'\"<>]*@(?=[\w\[.\-])|(\b[a-zA-Z][\w+.\-]*://)[^\s/@'\"<>:?]+@(?=[\w\[.\-])"
+    r"(\b[a-zA-Z][\w+.\-]{0,40}://)(?:[^\s/@'\"<>]{0,200}:[^\s'\"<>]{0,200}|[^\s/@'\"<>:?]{1,200})@(?=[\w\[.\-])"
 )
 _QUERY_PAIR = re.compile(r"(?<=[?&;])([^\s=&;#'\"<>]+)=([^\s&;#'\"<>]*)")
 _DIGITS = re.compile(r"(?<![\d.])\d(?:[ \-]?\d){12,18}(?!\d)")
@@ -95,7 +95,7 @@ def redacted_text(text: str) -> str:
         text = _HEADER_LINE.sub(rf"\1{REDACTED}", text)
         text = _PAIR.sub(_pair, text)
         if "://" in text:
-            text = _URL_CREDENTIALS.sub(lambda found: f"{found[1] or found[2]}{REDACTED}@", text)
+            text = _URL_CREDENTIALS.sub(rf"\1{REDACTED}@", text)
         if "?" in text or "&" in text:
             text = _QUERY_PAIR.sub(_query_pair, text)
     text = _SHAPES.sub(_shape, text)
