@@ -4,6 +4,7 @@ A value is given by the application, kept as a `wire.Value`, and, where SQLite h
 database in the form in which pyDAL keeps it in SQLite.
 """
 
+import copy
 import datetime
 import json
 import types
@@ -21,11 +22,12 @@ from gaeport.datastore.field_types import (
     check_length,
     decimal_from_stored,
     decimal_to_stored,
+    folded_name,
     integer_of,
     moment_of,
     parse_type,
 )
-from gaeport.errors import FieldValueError, NotOnDatastore
+from gaeport.errors import FieldError, FieldValueError, NotOnDatastore
 
 MAX_REAL_DIGITS = 15  # digits that a double keeps exactly; longer decimals are text in the scratch database
 ITEM_MARK = "\x1f"  # between the two forms of a list in the scratch database
@@ -48,6 +50,7 @@ class Column:
         kind: the parsed type.
         unique: whether no two rows may have the same value.
         notnull: whether NULL is refused.
+        folded: the column of the copies in lower case, for `Field(folded=True)`; None for others.
     """
 
     def __init__(self, field: Any, table: Any) -> None:
@@ -63,6 +66,29 @@ class Column:
         self.encoder = custom.encoder if custom else None
         self.unique = bool(field.unique)
         self.notnull = bool(field.notnull)
+        self.folded: Column | None = self._folded() if getattr(field, "folded", False) else None
+
+    def _folded(self) -> "Column":
+        if self.kind.name not in TEXTS or not self.kind.indexed:
+            raise FieldError(f"{self.label}: folded=True is for indexed text, not for {self.kind.name}")
+        copied = copy.copy(self)
+        copied.prop, copied.notnull, copied.unique, copied.folded = folded_name(self.prop), False, False, None
+        return copied
+
+    def fold(self, entity: Any) -> None:
+        """Give an entity the copy in lower case of this column's value."""
+        if self.folded is None:
+            return
+        if self.prop not in entity.properties:
+            entity.properties.pop(self.folded.prop, None)
+            return
+        stored = wire.Value()
+        stored.CopyFrom(entity.properties[self.prop])
+        for value in stored.array_value.values if self.kind.is_list else [stored]:
+            if value.WhichOneof("value_type") == "string_value":
+                value.string_value = value.string_value.lower()
+                check_length(value.string_value.encode(), self.label)
+        entity.properties[self.folded.prop].CopyFrom(stored)
 
     def to_wire(self, value: Any) -> Any:
         """Return the `wire.Value` for an application's value.
@@ -191,6 +217,7 @@ class TableColumns:
         id_name: the name of the id field.
         columns: all others, by field name.
         unique: those whose values are unique.
+        folding: those that have a copy in lower case.
         primary: those that make the key, in tables with a `primarykey`; such tables have no id field.
     """
 
@@ -200,6 +227,7 @@ class TableColumns:
         self.id_name: str = "" if named else table._id.name
         self.columns = {field.name: Column(field, table) for field in table if field.name != self.id_name}
         self.unique = [column for column in self.columns.values() if column.unique]
+        self.folding = [column for column in self.columns.values() if column.folded is not None]
         self.primary = [self.columns[name] for name in named]
 
     def row_id(self, key: Any) -> int | str:
@@ -208,6 +236,11 @@ class TableColumns:
             return id_of_key(key)
         name: str = key.path[0].name
         return name
+
+    def fold(self, entity: Any) -> None:
+        """Give an entity the copies in lower case that its columns ask for."""
+        for column in self.folding:
+            column.fold(entity)
 
     def key_name(self, entity: Any) -> str:
         """Return the key name for an entity of a table with a `primarykey`."""

@@ -30,14 +30,23 @@ class DatastoreDialect(SQLiteDialect):  # type: ignore[misc]  # shipped without 
     def contains(
         self, first: Any, second: Any, case_sensitive: bool = True, query_env: dict[str, Any] | None = None
     ) -> str:
-        """Search a string, or a list for an element; in a list always by case, as Datastore's index does."""
+        """Search a string, or a list for an element; in a list by case, as Datastore's index does, unless folded."""
         environment = query_env or {}
+        if not case_sensitive and first.type.startswith("list:") and getattr(first, "folded", False):
+            return self._folded(first, second, environment)
         if isinstance(second, Expression) or not first.type.startswith("list:"):
             sensitive = case_sensitive or first.type.startswith("list:")
             sql: str = super().contains(first, second, case_sensitive=sensitive, query_env=environment)
             return sql
         pattern = self.adapter.adapt(self._element(second))
         return f"({self.expand(first, query_env=environment)} LIKE {pattern} ESCAPE '\\')"
+
+    def _folded(self, first: Any, second: Any, environment: dict[str, Any]) -> str:
+        if isinstance(second, Expression):
+            folded: str = super().contains(first, second, case_sensitive=False, query_env=environment)
+            return folded
+        pattern = self.adapter.adapt(self._element(str(second).lower()))
+        return f"(LOWER({self.expand(first, query_env=environment)}) LIKE {pattern} ESCAPE '\\')"
 
     def _element(self, item: Any) -> str:
         pattern: str = "%|" + self._like_escaper_default(str(item).replace("|", "||")) + "|%"

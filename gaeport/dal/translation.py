@@ -162,6 +162,10 @@ class _Translator:
 
     def _column(self, first: Any) -> Column | None:
         """Return the column that Datastore can search, or None after noting why there is none."""
+        if operator_of(first) == "lower" and self._owns(first.first):
+            column = self.columns.columns.get(first.first.name)
+            if column is not None and column.folded is not None:
+                return column.folded
         if not self._owns(first):
             what = "a comparison between tables" if isinstance(first, Field) else "a comparison of an expression"
             self.inexact(what)
@@ -265,13 +269,29 @@ class _Translator:
         pattern = query.second
         if negate or not isinstance(pattern, str) or query.optional_args.get("escape"):
             return self.inexact("like() with an expression, an escape or NOT")
+        column = self._column(query.first)
+        if column is None:
+            return EVERYTHING
+        if not column.is_text:
+            return self.inexact(f"a pattern of {column.label}, which is no text")
+        return self._matching(column, pattern, "like")
+
+    def _ilike_leaf(self, query: Any, negate: bool) -> Condition:
+        column = self.columns.columns.get(query.first.name) if self._owns(query.first) else None
+        if column is None or column.folded is None:
+            return self.inexact("ilike() on a field without folded=True")
+        if negate or not isinstance(query.second, str) or query.optional_args.get("escape"):
+            return self.inexact("ilike() with an expression, an escape or NOT")
+        return self._matching(column.folded, query.second.lower(), "ilike")
+
+    def _matching(self, column: Column, pattern: str, operator: str) -> Condition:
+        """Return the condition that a text matches a pattern of LIKE, or what it implies."""
         found = _WILDCARDS.search(pattern)
         if found is None:
-            column = self._column(query.first)
-            return EVERYTHING if column is None else self._text(column, "eq", pattern)
+            return self._text(column, "eq", pattern)
         if pattern[found.start() :] != "%":
-            self.inexact(f"like({pattern!r})")
-        return self._prefix(query.first, pattern[: found.start()])
+            self.inexact(f"{operator}({pattern!r})")
+        return self._with_prefix(column, pattern[: found.start()])
 
     def _prefix(self, first: Any, prefix: str) -> Condition:
         column = self._column(first)
@@ -279,6 +299,9 @@ class _Translator:
             return EVERYTHING
         if not column.is_text:
             return self.inexact(f"a prefix of {column.label}, which is no text")
+        return self._with_prefix(column, prefix)
+
+    def _with_prefix(self, column: Column, prefix: str) -> Condition:
         if not prefix:
             return not_null(column.prop)
         after = _after_prefix(prefix)
@@ -302,6 +325,8 @@ class _Translator:
         if column is None:
             return EVERYTHING
         try:
+            if column.folded is not None and not query.optional_args.get("case_sensitive"):
+                return Comparison(column.folded.prop, wire.EQUAL, (column.item_to_wire(str(second).lower()),))
             return Comparison(column.prop, wire.EQUAL, (column.item_to_wire(second),))
         except FieldValueError:
             return NOTHING  # no element of the list's type
@@ -363,10 +388,14 @@ def order_items(orderby: Any) -> list[Any]:
 
 
 def _order_property(item: Any, table: Any) -> str | None:
-    if not isinstance(item, Field) or item._tablename != table._tablename:
+    folded = isinstance(item, Expression) and operator_of(item) == "lower"
+    field_ = item.first if folded else item
+    if not isinstance(field_, Field) or field_._tablename != table._tablename:
         return None
     columns = columns_of(table)
-    if item.name == columns.id_name:
-        return KEY
-    column = columns.columns.get(item.name)
+    if field_.name == columns.id_name:
+        return None if folded else KEY
+    column = columns.columns.get(field_.name)
+    if folded and column is not None:
+        column = column.folded
     return column.prop if column is not None and column.searchable and not column.kind.is_list else None

@@ -153,6 +153,7 @@ class Writes:
         for name, column in columns.columns.items():
             stored = column.to_wire(values.get(name))
             _put(entity, column, stored)
+        columns.fold(entity)
         if columns.primary:
             entity.key.CopyFrom(self.store.client.key(columns.kind, columns.key_name(entity)))
         return entity
@@ -212,6 +213,7 @@ class Writes:
                 stored[field.name] = columns.columns[field.name].to_wire(self._parsed(field, value))
             for name, value in stored.items():
                 _put(entity, columns.columns[name], value)
+            columns.fold(entity)
             return entity
 
         return len(self._rewrite(table, query, [value for _, value in computed], changed, "update"))

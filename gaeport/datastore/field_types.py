@@ -110,6 +110,11 @@ def parse_type(field_type: str, *, length: int | None = None, indexed: bool | No
     return FieldType(name, argument.strip(), indexed=found)
 
 
+def folded_name(prop: str) -> str:
+    """Return the name of the property that holds a property's value in lower case, for searches that ignore case."""
+    return f"{prop}~folded"  # no field has such a name
+
+
 def _decimal_type(field_type: str, numbers: str, indexed: bool | None) -> FieldType:
     try:
         precision, scale = (int(part) for part in numbers.rstrip(") ").split(","))

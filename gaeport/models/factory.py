@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from gaeport.datastore.field_types import FieldType, parse_type
+from gaeport.datastore.field_types import FieldType, folded_name, parse_type
 from gaeport.errors import FieldError
 
 # Attributes of every NDB model; a field of that name gets an underscore after it.
@@ -81,8 +81,8 @@ def model_for(name: str, fields: Iterable[Any]) -> Any:
     Args:
         name: the kind; the table's name.
         fields: pyDAL Fields (a pyDAL Table is an iterable of them), or tuples (name, type) or (name, type, options)
-            with the options of `property_for`. Field attributes that count: type, length, rname, indexed. Virtual
-            fields are left out. The id field becomes an IdProperty; where there is none, "id" is added.
+            with the options of `property_for`. Field attributes that count: type, length, rname, indexed, folded.
+            Virtual fields are left out. The id field becomes an IdProperty; where there is none, "id" is added.
 
     Raises:
         FieldError: a field has a type without a place in Datastore.
@@ -99,7 +99,20 @@ def model_for(name: str, fields: Iterable[Any]) -> Any:
         if isinstance(field_type, str) and parse_type(field_type).is_id:
             attributes.pop("id", None)
         attributes[attribute] = made
+        if getattr(field, "folded", False):
+            attributes[f"{attribute}_folded"] = _folded(attribute, stored, made)
     return type(str(name), (ndb.Model,), attributes)
+
+
+def _folded(attribute: str, stored: str, of: Any) -> Any:
+    """Return the property that holds the value of another in lower case, as the DAL keeps it."""
+    from google.cloud import ndb
+
+    def lowered(entity: Any) -> Any:
+        value = getattr(entity, attribute)
+        return [item.lower() for item in value] if isinstance(value, list) else value and value.lower()
+
+    return ndb.ComputedProperty(lowered, name=folded_name(stored), indexed=True, repeated=of._repeated)
 
 
 def _parts(field: Any) -> tuple[str, Any, str, dict[str, Any]]:
