@@ -17,7 +17,7 @@ from gaeport.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from gaeport.dal.transfer.definitions import Application
-    from gaeport.dal.transfer.files import Folder
+    from gaeport.dal.transfer.files import Folder, Functions
 
 
 def add(commands: Any) -> None:
@@ -41,8 +41,8 @@ def add(commands: Any) -> None:
         examples:
           gaeport data import --from sqlite://storage.sqlite --app web2py/applications/shop --check
           gaeport data import --from sqlite://storage.sqlite --app web2py/applications/shop
-          gaeport --project shop data import --from postgres://me:secret@localhost/shop --app shop.models:define
-          gaeport data export --to sqlite://copy.sqlite --app shop.models:define
+          gaeport --project shop data import --from postgres://me:secret@localhost/shop --app models:define
+          gaeport data export --to sqlite://copy.sqlite --app models:define
           gaeport data unique auth_user.email
 
         In production each says where first and asks; --replace asks everywhere. --yes answers.
@@ -235,24 +235,19 @@ def _check_mounted(folder: str) -> None:
         )
 
 
-class _Functions:
-    """The file functions of `os`, and `open`."""
-
-    def __init__(self, functions: Any, opening: Any) -> None:
-        self.open, self.scandir, self.mkdir = opening, functions.scandir, functions.mkdir
-        self.stat, self.utime = functions.stat, functions.utime
-
-
-def _mounted() -> _Functions:
+def _mounted() -> "Functions":
     import builtins
 
-    return _Functions(os, builtins.open)
+    from gaeport.dal.transfer.files import Functions
+
+    return Functions(os, builtins.open)
 
 
-def _native() -> _Functions:
+def _native() -> "Functions":
+    from gaeport.dal.transfer.files import Functions
     from gaeport.fs import native
 
-    return _Functions(native, native.open)
+    return Functions(native, native.open)
 
 
 def _asker(args: argparse.Namespace) -> Callable[[str, bool], bool]:

@@ -12,7 +12,7 @@ from gaeport.dal.transfer.databases import DATASTORE, engine_of, opened, shown
 from gaeport.dal.transfer.definitions import Application, chosen
 from gaeport.dal.transfer.errors import TransferError
 from gaeport.dal.transfer.files import Folder
-from gaeport.dal.transfer.incoming import Incoming
+from gaeport.dal.transfer.incoming import Incoming, check
 from gaeport.dal.transfer.markers import Duplicate, Markers
 from gaeport.dal.transfer.outgoing import Outgoing, needs_big_ids
 from gaeport.dal.transfer.state import State
@@ -78,12 +78,13 @@ def run_import(options: Options, *, only_check: bool = False) -> int:
     source = opened(options.sql, options.application, must_exist=True)
     target = opened(options.datastore, options.application)
     pairs = [(table, target[table._tablename]) for table in chosen(source, options.tables)]
-    state = options.state("import", target._adapter.store)
-    incoming = Incoming(pairs, state, options.told("checked" if only_check else "imported"))
     if only_check:
-        return _checked(incoming.check())
-    if not _may_begin(options, state, incoming.occupied, f"import from {shown(options.sql)}"):
+        return _checked(check(pairs, options.told("checked")))
+    if not options.agreed(f"import from {shown(options.sql)}", options.mode == "replace"):
         return FAILED
+    state = options.state("import", target._adapter.store)
+    incoming = Incoming(pairs, state, options.told("imported"))
+    _begin(options, state, incoming.occupied)
     with measure() as meter:
         started = time.monotonic()
         if options.mode == "replace":
@@ -101,13 +102,14 @@ def run_export(options: Options) -> int:
     _check_engines(options)
     source = opened(options.datastore, options.application)
     tables = chosen(source, options.tables)
+    if not options.agreed(f"export to {shown(options.sql)}", options.mode == "replace"):
+        return FAILED
     big_ids = engine_of(options.sql) != "sqlite" and needs_big_ids(tables)
     target = opened(options.sql, options.application, big_ids=big_ids)
     pairs = [(table, target[table._tablename]) for table in tables]
     state = options.state("export", source._adapter.store)
     outgoing = Outgoing(pairs, state, options.told("exported"))
-    if not _may_begin(options, state, outgoing.occupied, f"export to {shown(options.sql)}"):
-        return FAILED
+    _begin(options, state, outgoing.occupied)
     with measure() as meter:
         started = time.monotonic()
         made = outgoing.create()
@@ -168,24 +170,19 @@ def _check_engines(options: Options) -> None:
         raise ConfigurationError(f"{options.sql}: expected a SQL database, such as sqlite://storage.sqlite")
 
 
-def _may_begin(options: Options, state: State, occupied: Callable[[], list[str]], what: str) -> bool:
-    """Ask, unless that is not due; say what is gone on with. False: the answer was no.
+def _begin(options: Options, state: State, occupied: Callable[[], list[str]]) -> None:
+    """Say what is gone on with.
 
     Raises:
         ConfigurationError: the target holds rows, and nothing says what to do with them.
     """
     if state.begun:
-        what = f"{what}, where an earlier run stopped"
+        _say("goes on where an earlier run stopped (--restart begins anew)")
     elif options.mode == "empty" and (tables := occupied()):
         raise ConfigurationError(
             f"{', '.join(tables)}: the target holds rows already; --merge keeps them and overwrites those of the same "
             "ids, --replace deletes them first"
         )
-    if not options.agreed(what, options.mode == "replace" and not state.begun):
-        return False
-    if state.begun:
-        _say("goes on where an earlier run stopped (--restart begins anew)")
-    return True
 
 
 def _moved(options: Options, run: Callable[[], None], state: State) -> int | None:

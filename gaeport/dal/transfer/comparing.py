@@ -8,6 +8,7 @@ from typing import Any
 from gaeport.dal.transfer.incoming import Tell
 from gaeport.dal.transfer.rows import batches, digest
 
+BATCH = 300  # rows; what one query of Datastore returns at most
 SHOWN = 10  # ids of each kind of difference
 
 
@@ -87,6 +88,6 @@ def _note(ids: list[int], number: int, differs: bool) -> None:
 
 
 def _digests(table: Any, seconds: bool) -> Iterator[tuple[int, bytes]]:
-    for batch in batches(table, 0):
+    for batch in batches(table, 0, BATCH):
         for row in batch:
             yield int(row[table._id.name]), digest(table, row, seconds=seconds)

@@ -16,17 +16,25 @@ TOGETHER = 64  # files between two notes of how far it is
 WORKERS = 8  # files at once; each waits for the network most of the time
 
 
+class Functions:
+    """The functions by which a place is reached: those of `os` lead into mounts, gaeport's native ones to the disk."""
+
+    def __init__(self, module: Any, opening: Any) -> None:
+        self.open, self.scandir, self.mkdir = opening, module.scandir, module.mkdir
+        self.stat, self.utime = module.stat, module.utime
+
+
 @dataclass(frozen=True, slots=True)
 class Folder:
     """A folder as seen by a set of file functions.
 
     Attributes:
         path: where it is.
-        files: what has `open`, `scandir`, `mkdir`, `stat` and `utime`, such as the module `os` with the built-in open.
+        files: the functions.
     """
 
     path: str
-    files: Any
+    files: Functions
 
     def names(self, below: str = "") -> Iterator[str]:
         """Yield the names of all files from the folder on, sorted by folder.

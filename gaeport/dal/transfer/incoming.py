@@ -48,24 +48,6 @@ class Incoming:
                 self._state.cleared.append(target._tablename)
                 self._state.save()
 
-    def check(self) -> list[str]:
-        """Read everything, write nothing, and return what does not fit: at most one reason a row."""
-        problems = []
-        for source, target in self.tables:
-            count = 0
-            for batch in batches(source, _start(source), BATCH):
-                problems += [problem for row in batch if (problem := self._problem(target, row))]
-                count += len(batch)
-                self._tell(source._tablename, count)
-        return problems
-
-    def _problem(self, target: Any, row: Any) -> str:
-        try:
-            self._entity(target, row)
-        except TransferError as error:
-            return str(error)
-        return ""
-
     def run(self) -> None:
         """Move all rows that no earlier run has moved.
 
@@ -75,7 +57,7 @@ class Incoming:
         for source, target in self.tables:
             name, count = source._tablename, 0
             for batch in batches(source, self._state.tables.get(name, _start(source)), BATCH):
-                self._write(target, name, [self._entity(target, row) for row in batch])
+                self._write(target, name, [entity(target, row) for row in batch])
                 count += len(batch)
                 self._tell(name, count)
         self._claim_again()
@@ -95,18 +77,6 @@ class Incoming:
                 self._state.duplicates += _noted(name, duplicates)
                 self._state.save()
 
-    def _entity(self, target: Any, row: Any) -> Any:
-        number = int(row[target._id.name])
-        name = target._tablename
-        if number < 1:
-            raise TransferError(f"{name} {number}: ids are above 0 in Datastore")
-        columns = columns_of(target)
-        entity = entity_of(target, row, self._store.client.key(columns.kind, number))
-        size = entity.ByteSize()
-        if size > MAX_ENTITY:
-            raise TransferError(f"{name} {number}: the row has {size:,} bytes; an entity has at most {MAX_ENTITY:,}")
-        return entity
-
     def _claim_again(self) -> None:
         """Try those again whose value another row had: that row may have been imported, and changed, since."""
         left: list[Duplicate] = []
@@ -116,6 +86,49 @@ class Incoming:
             for found in self._store.lookup(columns, ids):
                 left += self._markers.commit(columns, [found.entity])
         self.duplicates = left
+
+
+def check(tables: Sequence[tuple[Any, Any]], tell: Tell) -> list[str]:
+    """Read everything, write nothing, and return what does not fit: one reason a row.
+
+    Args:
+        tables: the tables of the SQL database, each with its counterpart on Datastore.
+        tell: is told how many rows have been looked at.
+    """
+    problems = []
+    for source, target in tables:
+        count = 0
+        for batch in batches(source, _start(source), BATCH):
+            problems += [problem for row in batch if (problem := _problem(target, row))]
+            count += len(batch)
+            tell(source._tablename, count)
+    return problems
+
+
+def _problem(target: Any, row: Any) -> str:
+    try:
+        entity(target, row)
+    except TransferError as error:
+        return str(error)
+    return ""
+
+
+def entity(target: Any, row: Any) -> Any:
+    """Return the entity that a row becomes.
+
+    Raises:
+        TransferError: it does not fit; the message names the row.
+    """
+    number = int(row[target._id.name])
+    name = target._tablename
+    if number < 1:
+        raise TransferError(f"{name} {number}: ids are above 0 in Datastore")
+    columns = columns_of(target)
+    made = entity_of(target, row, target._db._adapter.store.client.key(columns.kind, number))
+    size = made.ByteSize()
+    if size > MAX_ENTITY:
+        raise TransferError(f"{name} {number}: the row has {size:,} bytes; an entity has at most {MAX_ENTITY:,}")
+    return made
 
 
 def _start(source: Any) -> int:

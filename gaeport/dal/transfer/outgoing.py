@@ -11,6 +11,7 @@ from gaeport.dal.transfer.rows import batches, first_id
 from gaeport.dal.transfer.state import State
 
 SMALL_ID = 2**31 - 1  # the highest id of an integer column of 32 bits
+BATCH = 300  # rows; what one query of Datastore returns at most
 _SECOND = " (second pass)"
 
 
@@ -93,7 +94,7 @@ class Outgoing:
 
     def _move(self, source: Any, table: Any, late: list[str]) -> None:
         name, count = table._tablename, 0
-        for batch in batches(source, self._state.tables.get(name, 0)):
+        for batch in batches(source, self._state.tables.get(name, 0), BATCH):
             there = self._there(table, batch)
             self._together(table, batch, partial(self._put, table, there, late))
             self._done(name, batch)
@@ -118,7 +119,7 @@ class Outgoing:
     def _refer(self, source: Any, table: Any, late: list[str]) -> None:
         """Set the references that could not be set when the row was inserted."""
         name = table._tablename + _SECOND
-        for batch in batches(source, self._state.tables.get(name, 0)):
+        for batch in batches(source, self._state.tables.get(name, 0), BATCH):
             self._together(
                 table,
                 [row for row in batch if any(row[field] is not None for field in late)],

@@ -10,11 +10,10 @@ from gaeport.dal.transfer.errors import TransferError
 from gaeport.datastore import wire
 from gaeport.errors import GaeportError
 
-BATCH = 300  # rows; what one query of Datastore returns at most
 _DIGEST = 16  # bytes
 
 
-def batches(table: Any, after: int, size: int = BATCH) -> Iterator[list[Any]]:
+def batches(table: Any, after: int, size: int) -> Iterator[list[Any]]:
     """Yield a table's rows in lists, by ascending ids.
 
     Args:
