@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=SKIPPED))
         if not required() and item.get_closest_marker("long") is not None:
             item.add_marker(pytest.mark.skip(reason="takes long; make test-all runs it"))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Show what passing tests measured: `record_property("shown", text)`. Workers of pytest-xdist have no output."""
+    for report in terminalreporter.getreports("passed"):
+        for name, text in report.user_properties:
+            if name == "shown":
+                terminalreporter.write_line(str(text))
 
 
 def _emulators_of(item: pytest.Item) -> set[str]:

@@ -2,9 +2,9 @@
 
 import logging
 import multiprocessing
-import sys
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.synchronize import Barrier, Event
 from typing import Any
 
@@ -83,11 +83,11 @@ def url(request: pytest.FixtureRequest) -> str:
     return server.url
 
 
-def test_of_200_threads_in_4_processes_one_creates(url: str) -> None:
+def test_of_200_threads_in_4_processes_one_creates(url: str, record_property: Callable[[str, object], None]) -> None:
     key = fresh()
     created, reports = together(url, key, fails=False)
     longest = max(report[3] for report in reports)
-    sys.stdout.write(f"{PROCESSES} x {THREADS} threads, cold: longest answer {longest:.2f} s\n")
+    record_property("shown", f"{PROCESSES} x {THREADS} threads, one cold key: longest answer {longest:.2f} s")
     assert created == 1
     assert [(values, count) for values, count, _, _ in reports] == [(["new"], THREADS)] * PROCESSES
 
