@@ -29,6 +29,7 @@ from gaeport.fs.entries import (
     encode,
     entry_key,
     guard_key,
+    inode_key,
     insert,
     new_entry,
     new_ino,
@@ -41,6 +42,7 @@ from gaeport.fs.entries import (
 from gaeport.fs.handle import Handle, writable
 from gaeport.fs.inode import Inode, Outcome, attempts, guarded
 from gaeport.fs.leases import Leases
+from gaeport.fs.links import HardLinks
 from gaeport.fs.removals import Removals
 from gaeport.fs.renames import Renames
 from gaeport.fs.storage import Connect, Storage
@@ -78,6 +80,7 @@ class DatastoreVolume:
         self._open: dict[int, Inode] = {}
         self._pending: dict[tuple[str, str], Inode] = {}
         self._directories = Directories(self)
+        self.links = HardLinks(self)
         self._renames = Renames(self)
         self._removals = Removals(self, self._directories)
 
@@ -176,7 +179,7 @@ class DatastoreVolume:
             inode.handles += 1
             inode.writers += writable(flags)
         if whole and node.entry is not None and node.version is not None and node.entry.ino == inode.ino:
-            inode.refresh(node.entry, node.version)
+            inode.refresh(node.entry, node.version, hard=node.pointer is not None)
         return inode
 
     def _new_inode(self, node: Node, mode: int) -> Inode:
@@ -190,7 +193,7 @@ class DatastoreVolume:
         assert node.parent is not None
         if node.entry is not None:
             inode = Inode(self, node.parent, node.name, node.entry.ino, node.entry.view())
-            inode.entry, inode.version = node.entry, node.version
+            inode.entry, inode.version, inode.hard = node.entry, node.version, node.pointer is not None
             return inode
         found = self.tree.attributes(node)
         inode = Inode(self, node.parent, node.name, found.ino, self.tree.deployed_view(node))
@@ -333,12 +336,12 @@ class DatastoreVolume:
             now: what its name stands for now.
         """
         ino = self.tree.attributes(tried).ino
-        return not (now.exists and self.tree.attributes(now).ino == ino) and self.tree.find(ino) is None
+        if now.exists and self.tree.attributes(now).ino == ino:
+            return False
+        return tried.pointer is not None or self.tree.find(ino) is None
 
     def _removed(self, node: Node) -> None:
-        inode = self.inode_of(node)
-        if inode is not None:
-            self.unlinked(inode)
+        self.links.released(node)
         if node.parent is not None:
             self.times.touch(str(node.parent.id))
 
@@ -361,17 +364,15 @@ class DatastoreVolume:
         mutations = [self.vacate(node, key)]
         if node.entry is None:
             mutations.append(self.guard(node.parent))
-        if node.entry is not None:
-            mutations += self.storage.drop(node.entry.sources())
-        return mutations
+        return mutations + self.links.release(node)
 
     def vacate(self, node: Node, key: Any) -> Any:
         """Return the mutation that leaves nothing visible under a key: a delete, or a whiteout over a deployed name."""
         assert node.parent is not None
         if not self.hides_deployed(node.parent, node.name):
-            return delete(key, node.version)
+            return delete(key, node.base)
         entity = encode(key, new_entry("whiteout", 0).after(new_nonce()))
-        return insert(entity) if node.version is None else update(entity, node.version)
+        return insert(entity) if node.base is None else update(entity, node.base)
 
     def hides_deployed(self, parent: Directory, name: str) -> bool:
         """Tell whether something deployed would show if the name had no Entry."""
@@ -407,13 +408,8 @@ class DatastoreVolume:
         guarded(lambda: self._directories.add(path, replace(entry, size=len(os.fsencode(target)))), "/".join(path))
 
     def link(self, source: Path, target: Path) -> None:
-        """Refused: a file in a mount has one name."""
-        old, new = guarded(lambda: self.tree.resolve_all([source, target], follow=False), "/".join(source))
-        if not old.exists and self.inode_of(old) is None:
-            raise file_error(errno.ENOENT, "/".join(source))
-        if new.exists or self.inode_of(new) is not None:
-            raise file_error(errno.EEXIST, "/".join(target))
-        raise file_error(errno.EPERM, "/".join(source), "files in a mount have one name; copy, or use a symbolic link")
+        """Give a file one more name."""
+        guarded(lambda: self.links.link(source, target), "/".join(source))
 
     def truncate(self, path: Path, size: int) -> None:
         """Cut or extend a file and commit."""
@@ -459,7 +455,8 @@ class DatastoreVolume:
         nonce = new_nonce()
         entry = node.entry.after(nonce, ctime=time.time_ns(), **fields)
         parent, name = self._place(node)
-        key = entry_key(self.connect(), parent, name)
+        client = self.connect()
+        key = entry_key(client, parent, name) if node.pointer is None else inode_key(client, entry.ino)
         mutations = [update(encode(key, entry), node.version)]
         if entry.type == "dir" and "mtime" in fields:
             self.times.forget(str(entry.dir))

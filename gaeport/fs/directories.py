@@ -22,6 +22,7 @@ from gaeport.fs.entries import (
     encode,
     entry_key,
     guard_key,
+    inode_key,
     insert,
     new_entry,
     new_id,
@@ -88,11 +89,21 @@ class Directories:
     def _stored_rows(self, identity: str, rows: dict[str, Attributes]) -> None:
         children = self.children(identity)
         times = self._times([str(entry.dir) for _, entry, _ in children if entry.type == "dir"])
-        for name, entry, _ in children:
-            if entry.type == "whiteout":
+        inodes = self._inodes([entry.ino for _, entry, _ in children if entry.type == "hard"])
+        for name, child, _ in children:
+            entry = inodes.get(child.ino) if child.type == "hard" else child
+            if entry is None or entry.type == "whiteout":
                 rows.pop(name, None)
             else:
                 rows[name] = entry.attributes(self._tree.dev, times.get(str(entry.dir)))
+
+    def _inodes(self, numbers: list[int]) -> dict[int, Entry]:
+        """Return the files with several names by their inode numbers."""
+        if not numbers:
+            return {}
+        client = self._volume.connect()
+        found = client.lookup([inode_key(client, ino) for ino in sorted(set(numbers))], mask=METADATA)
+        return {entry.ino: entry for entry in (decode(row) for row in found if row is not None)}
 
     def _times(self, identities: list[str]) -> dict[str, int]:
         if not identities:

@@ -6,6 +6,7 @@
 | Guard | child of Dir | the further guards of a directory with a very high rate of creates |
 | DirTime | child of Dir | the directory's modification time |
 | Entry | child of its Dir; "f" and the escaped file name | what `Entry` holds |
+| Inode | the inode number | what an Entry would hold, for files with several names |
 | Chunk | child of the file's Inode key | a piece of content |
 | Upload, Garbage | random | names of blobs and chunks being written, and dropped |
 
@@ -34,15 +35,16 @@ NONCE = 8  # bytes
 KEPT_NONCES = 16
 NAME_MAX = 255  # bytes, as on Linux
 
-Type = Literal["file", "dir", "link", "whiteout"]
+Type = Literal["file", "dir", "link", "whiteout", "hard"]
 
-_TYPE_BITS = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "link": stat.S_IFLNK, "whiteout": 0}
+_TYPE_BITS = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "link": stat.S_IFLNK, "whiteout": 0, "hard": 0}
 _NUMBERS = ("format", "ino", "mode", "uid", "gid", "size", "atime", "mtime", "ctime", "guards")
+_RARE = ("nlink",)  # numbers that are stored where they are not 1
 _TEXTS = ("type", "dir", "lower", "target")
 _BLOBS = ("ops", "extents", "inline")
 
 # What a listing or a stat reads: everything but the content.
-METADATA = (*_NUMBERS, *_TEXTS, "ops")
+METADATA = (*_NUMBERS, *_RARE, *_TEXTS, "ops")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Entry:
     """A name in a directory and what it stands for.
 
     Attributes:
-        type: a "whiteout" hides a deployed file of that name.
+        type: a "whiteout" hides a deployed file of that name; "hard" is one of several names, and only `ino` counts.
         ino: random, or derived from a deployed file's path; never changes.
         mode: permission bits.
         uid, gid: the recorded owner.
@@ -58,6 +60,7 @@ class Entry:
         atime, mtime, ctime: nanoseconds since 1970.
         ops: the nonces of the last 16 operations, newest last.
         dir: a directory's identity.
+        nlink: how many names lead to it.
         guards: how many guard entities the directory has.
         lower: the deployed directory that shows through, relative to the mount's root ("." is the root), or None.
         target: what a symbolic link holds.
@@ -77,6 +80,7 @@ class Entry:
     ops: bytes = b""
     dir: str | None = None
     guards: int = 1
+    nlink: int = 1
     lower: str | None = None
     target: str | None = None
     extents: bytes = b""
@@ -114,7 +118,7 @@ class Entry:
             atime_ns=self.atime,
             ctime_ns=max(self.ctime, modified) if self.type == "dir" else self.ctime,
             dev=dev,
-            nlink=2 if self.type == "dir" else 1,
+            nlink=2 if self.type == "dir" else self.nlink,
             uid=self.uid,
             gid=self.gid,
         )
@@ -184,6 +188,11 @@ def time_key(client: Client, directory: str) -> Any:
     return client.key("Dir", directory, "DirTime", 1)
 
 
+def inode_key(client: Client, ino: int) -> Any:
+    """Return the key of a file with several names."""
+    return client.key("Inode", ino)
+
+
 def chunk_key(client: Client, source: str) -> Any:
     """Return the key of the Chunk that an extent's source "c:INO/ID" names."""
     ino, _, name = source.removeprefix("c:").partition("/")
@@ -195,6 +204,9 @@ def encode(key: Any, entry: Entry) -> Any:
     entity = wire.Entity(key=key)
     for name in _NUMBERS:
         _unindexed(entity, name).integer_value = getattr(entry, name)
+    for name in _RARE:
+        if getattr(entry, name) != 1:
+            _unindexed(entity, name).integer_value = getattr(entry, name)
     for name in _TEXTS:
         value = getattr(entry, name)
         if value is not None:
@@ -215,7 +227,7 @@ def decode(found: Found) -> Entry:
     """
     properties = found.entity.properties
     values: dict[str, Any] = {}
-    for name in _NUMBERS:
+    for name in (*_NUMBERS, *_RARE):
         if name in properties:
             values[name] = properties[name].integer_value
     for name in _TEXTS:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from gaeport.datastore.client import backoff
+from gaeport.datastore.client import Client, backoff
 from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
 from gaeport.errors import DatastoreError, file_error
 from gaeport.fs.content import Changes, Piece, View
@@ -23,6 +23,7 @@ from gaeport.fs.entries import (
     encode,
     entry_key,
     guard_key,
+    inode_key,
     insert,
     new_nonce,
     unescape,
@@ -100,6 +101,7 @@ class Inode:
         writers: how many of them may write.
         pending: created here, and known to nobody else before the first commit.
         partial: `entry` was read without its content, for an opening that truncates.
+        hard: whether it has (or had) several names, and lies in an Inode entity.
         deployed: the content as deployed, of a file that nobody has changed yet; None of others.
     """
 
@@ -119,6 +121,7 @@ class Inode:
         self.writers = 0
         self.pending = False
         self.partial = False
+        self.hard = False
         self.deployed: tuple[Piece, ...] | None = None
         self.path_above: Path = ()  # a deployed file's directory, to be copied up before the first commit
         self.fresh: Entry = Entry("file", ino)  # what a first commit makes of it: mode and owner
@@ -187,14 +190,15 @@ class Inode:
             self._upload = self._volume.storage.upload(self.ino)
         return self._upload
 
-    def refresh(self, entry: Entry, version: int) -> None:
+    def refresh(self, entry: Entry, version: int, *, hard: bool) -> None:
         """Take over what was read just now, content included, unless changes wait here."""
         with self.lock:
             newer = self.version is None or version > self.version
             if not self.dirty and (newer or self.partial):
                 self.entry, self.version, self.view, self.partial = entry, version, entry.view(), False
+                self.hard = hard
             elif self.partial and self.changes.replaced:  # what is read now is what a discard returns to
-                self.entry, self.version, self.partial = entry, version, False
+                self.entry, self.version, self.partial, self.hard = entry, version, False, hard
 
     def revert(self) -> None:
         """Drop the changes."""
@@ -233,9 +237,9 @@ class Inode:
 
     def _reload(self) -> None:
         client = self._volume.connect()
-        found = client.lookup([entry_key(client, str(self.parent.id), self.name)])[0] if self.parent.id else None
+        found = client.lookup([self._key(client)])[0] if self.parent.id else None
         entry = decode(found) if found is not None else None
-        if found is not None and entry is not None and entry.ino == self.ino:
+        if found is not None and entry is not None and entry.ino == self.ino and entry.type != "hard":
             self.entry, self.version = entry, found.version
         elif self.entry is not None:
             entry = self._follow()
@@ -286,6 +290,24 @@ class Inode:
                 self.fresh = replace(self.fresh, **fields)
             if "mtime" in fields:
                 self._modified = fields["mtime"]
+
+    def renamed(self, parent: Directory, name: str) -> None:
+        """One of its several names is another now."""
+        with self.lock:
+            self.parent, self.name = parent, name
+
+    def linked_again(self, names: int, version: int, base: int | None) -> None:
+        """The file got one more name by this process.
+
+        Args:
+            names: how many it has now.
+            version: the version of its Inode now.
+            base: the version of what that was made from.
+        """
+        with self.lock:
+            self.set({"nlink": names})
+            if self.version == base:
+                self.version, self.hard = version, True
 
     def moved(self, parent: Directory, name: str, entry: Entry, version: int, base: int | None) -> None:
         """The file got another name by a rename of this process.
@@ -355,7 +377,7 @@ class Inode:
 
     def _mutations(self, entry: Entry, settled: Settled) -> list[Any]:
         client = self._volume.connect()
-        entity = encode(entry_key(client, str(self.parent.id), self.name), entry)
+        entity = encode(self._key(client), entry)
         mutations = [insert(entity)] if self.version is None else [update(entity, self.version)]
         if self.entry is None:
             number = secrets.randbelow(self.parent.guards)
@@ -376,11 +398,19 @@ class Inode:
             doubt: whether it may have been applied.
         """
         client = self._volume.connect()
-        found = client.lookup([entry_key(client, str(self.parent.id), self.name)])[0]
+        found = client.lookup([self._key(client)])[0]
         entry = decode(found) if found is not None else None
+        if self.hard:
+            self.linked = entry is not None
+        if entry is not None and entry.type == "hard" and entry.ino == self.ino:
+            newest = self._became_hard()
+            self.linked = newest is not None
+            return newest
         if found is not None and entry is not None and (entry.ino == self.ino or entry.did(nonce)):
             self.entry, self.version = entry, found.version
             return entry
+        if self.hard:
+            return None
         existed = self.entry is not None or (self.deployed is not None and found is not None)
         if existed or doubt:
             followed = self._follow()
@@ -396,10 +426,26 @@ class Inode:
             return None
         key, found = moved
         entry = decode(found)
-        self.entry, self.version = entry, found.version
         self.name = unescape(key.path[-1].name)
         self.parent = replace(self.parent, id=key.path[0].name)
+        if entry.type == "hard":
+            return self._became_hard()
+        self.entry, self.version = entry, found.version
         return entry
+
+    def _became_hard(self) -> Entry | None:
+        """It got a second name meanwhile, and its content moved to an Inode; None where that is gone."""
+        self.hard = True
+        client = self._volume.connect()
+        found = client.lookup([self._key(client)])[0]
+        if found is None:
+            return None
+        self.entry, self.version = decode(found), found.version
+        return self.entry
+
+    def _key(self, client: Client) -> Any:
+        """Return the key of the entity that holds it."""
+        return inode_key(client, self.ino) if self.hard else entry_key(client, str(self.parent.id), self.name)
 
     def _adopt(self, entry: Entry | None, version: int | None) -> Entry | None:
         """Somebody else made a file of this name first: it is the one that is open here, as on a disk."""
@@ -408,6 +454,9 @@ class Inode:
             if entry is None and not self._volume.restore(self.parent):
                 raise file_error(errno.ENOENT, self.path, "its directory was removed")
             return None
+        if entry.type == "hard":
+            self._volume.adopt(self, entry.ino)
+            return self._became_hard()
         if entry.type != "file":
             raise file_error(errno.EISDIR if entry.type == "dir" else errno.ELOOP, self.path)
         self._volume.adopt(self, entry.ino)

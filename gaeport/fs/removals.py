@@ -58,8 +58,8 @@ class Removals:
         mutations: list[Any] = []
         sources: set[str] = set()
         for above, child in files:
-            if child.entry.type == "whiteout":
-                continue  # goes with its directory
+            if child.entry.type in ("whiteout", "hard"):
+                continue  # goes with its directory; needs a look at its other names
             node = _node(above, volume.tree.entered(above), child)
             key = entry_key(client, str(above.entry.dir if above.entry else ""), child.name)
             mutations.append(volume.vacate(node, key))
@@ -67,6 +67,8 @@ class Removals:
         if volume.commit(lambda: [*mutations, *volume.storage.drop(sources)]) is None:
             return
         for _, child in files:
+            if child.entry.type == "hard":
+                continue
             inode = volume.open_inode(child.entry.ino)
             if inode is not None:
                 volume.unlinked(inode)

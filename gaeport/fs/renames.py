@@ -42,8 +42,8 @@ class Renames:
     def _has_moved(self, tried: tuple[Node, Node], now: Node, nonce: bytes) -> bool:
         """Tell whether a move whose answer was lost was made after all; somebody may have moved it on since."""
         old, new = tried
-        entry, version = now.entry, now.version
-        if (entry is None or not entry.did(nonce)) and old.entry is not None:
+        entry, version = now.pointer or now.entry, now.base
+        if (entry is None or not entry.did(nonce)) and old.entry is not None and old.pointer is None:
             found = self._tree.find(old.entry.ino)
             entry, version = (decode(found[1]), None) if found is not None else (None, None)
         if entry is None or not entry.did(nonce):
@@ -90,7 +90,7 @@ class Renames:
         hidden = volume.close_directory(new) if new.kind == "dir" else []
         if hidden is None:
             return Outcome(None)
-        entry = old.entry.after(nonce, ctime=time.time_ns())
+        entry = old.pointer.after(nonce) if old.pointer else old.entry.after(nonce, ctime=time.time_ns())
         outcome = volume.try_commit(lambda: [*self._mutations(old, new, entry), *hidden])
         if outcome.results is None:
             volume.restore(new.parent)
@@ -103,12 +103,12 @@ class Renames:
         assert new.parent is not None
         volume, client = self._volume, self._volume.connect()
         entity = encode(entry_key(client, str(new.parent.id), new.name), entry)
-        mutations = [insert(entity) if new.version is None else update(entity, new.version)]
+        mutations = [insert(entity) if new.base is None else update(entity, new.base)]
         mutations.append(volume.vacate(old, entry_key(client, str(old.parent.id), old.name)))
         if new.entry is None:
             mutations.append(volume.guard(new.parent))
         else:
-            mutations += volume.storage.drop(new.entry.sources())
+            mutations += volume.links.release(new)
         if entry.type == "dir" and old.parent.id != new.parent.id:
             # Without these, "mv a b/a" beside "mv b a/b" both win and leave a cycle.
             for parent, name, above, version in new.chain:
@@ -122,9 +122,11 @@ class Renames:
         volume = self._volume
         over = volume.inode_of(new)
         if over is not None and over.ino != entry.ino:
-            volume.unlinked(over)
+            volume.links.released(new)
         inode = volume.open_inode(entry.ino)
-        if inode is not None and version is not None:
+        if inode is not None and old.pointer is not None:
+            inode.renamed(new.parent, new.name)
+        elif inode is not None and version is not None:
             inode.moved(new.parent, new.name, entry, version, old.version)
         for directory in {old.parent.id, new.parent.id}:
             volume.times.touch(str(directory))

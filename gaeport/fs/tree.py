@@ -18,11 +18,12 @@ from gaeport.datastore.client import Client, Found
 from gaeport.errors import file_error
 from gaeport.fs import disk
 from gaeport.fs.content import Extent, View
-from gaeport.fs.entries import METADATA, NAME_MAX, ROOTS, Entry, decode, entry_key, time_key
+from gaeport.fs.entries import METADATA, NAME_MAX, ROOTS, Entry, decode, entry_key, inode_key, time_key
 from gaeport.fs.storage import Connect
 from gaeport.fs.volume import Attributes, Path
 
 MAX_LINKS = 40  # as Linux
+INODES = "inodes"  # in the place of a directory: a question for an Inode
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Node:
         chain: parent's identity, name, entry and version of each directory on the way, outermost first; those that
             exist only as deployed, and the root, are left out.
         modified: a directory's modification time, in ns, where one is stored.
+        pointer: what stands under the name of a file with several names; `entry` and `version` are its Inode's then.
+        named_version: the version of that.
     """
 
     path: Path
@@ -66,6 +69,13 @@ class Node:
     status: os.stat_result | None = None
     chain: list[tuple[str, str, Entry, int]] = field(default_factory=list)
     modified: int | None = None
+    pointer: Entry | None = None
+    named_version: int | None = None
+
+    @property
+    def base(self) -> int | None:
+        """The version of what stands under the name itself; None where the key is free."""
+        return self.version if self.pointer is None else self.named_version
 
     @property
     def name(self) -> str:
@@ -188,14 +198,8 @@ class Tree:
 
     def find(self, ino: int) -> tuple[Any, Found] | None:
         """Return key and entity of the Entry with this inode number, wherever it is; None when it is gone."""
-        query = wire.Query()
-        query.kind.add(name="Entry")
-        condition = query.filter.property_filter
-        condition.property.name, condition.op, condition.value.integer_value = "ino", wire.EQUAL, ino
-        query.limit.value = 1
-        for found in self._connect().query(query):
-            return found.entity.key, found
-        return None
+        found = entry_by_ino(self._connect(), ino)
+        return (found.entity.key, found) if found is not None else None
 
     def remember(self, parent: str, name: str, directory: Directory) -> None:
         """Remember a directory's identity, to predict keys by."""
@@ -240,7 +244,7 @@ class Tree:
         if not pairs:
             return
         ordered = sorted(pairs)
-        keys = [entry_key(client, *pair) if pair[1] else time_key(client, pair[0]) for pair in ordered]
+        keys = [_key(client, *pair) for pair in ordered]
         answers.update(zip(ordered, client.lookup(keys, mask=mask), strict=True))
 
 
@@ -305,12 +309,25 @@ class _Walk:
                 entry = self._tree.decoded(pair, found)
                 node.version = found.version
                 node.entry = None if entry.type == "whiteout" else entry
+                if entry.type == "hard":
+                    self._follow_pointer(node, entry)
                 return node
         if directory.lower is not None:
             lower = os.path.normpath(os.path.join(directory.lower, path[-1]))
             node.status = disk.lstat(self._tree.deployed_path(lower))
             node.deployed = lower if node.status is not None else None
         return node
+
+    def _follow_pointer(self, node: Node, pointer: Entry) -> None:
+        """Take the file from its Inode; where that is gone, so is the name, a moment ago."""
+        pair = (INODES, str(pointer.ino))
+        if pair not in self._answers:
+            raise _Unknown(pair)
+        found = self._answers[pair]
+        node.entry = None
+        if found is not None:
+            node.pointer, node.named_version = pointer, node.version
+            node.entry, node.version = decode(found), found.version
 
     def _entered(self, node: Node, path: Path) -> Directory:
         tree = self._tree
@@ -352,6 +369,22 @@ class _Walk:
             elif part not in ("", "."):
                 base.append(part)
         return (*base, *rest)
+
+
+def entry_by_ino(client: Client, ino: int) -> Found | None:
+    """Return the Entry with an inode number (one of its names, where it has several); None where there is none."""
+    query = wire.Query()
+    query.kind.add(name="Entry")
+    condition = query.filter.property_filter
+    condition.property.name, condition.op, condition.value.integer_value = "ino", wire.EQUAL, ino
+    query.limit.value = 1
+    return next(iter(client.query(query)), None)
+
+
+def _key(client: Client, directory: str, name: str) -> Any:
+    if directory == INODES:
+        return inode_key(client, int(name))
+    return entry_key(client, directory, name) if name else time_key(client, directory)
 
 
 def _check_names(path: Path) -> None:

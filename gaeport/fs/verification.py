@@ -10,6 +10,7 @@ from gaeport.blobs import BlobStore
 from gaeport.datastore import wire
 from gaeport.datastore.client import BATCH, Client, Found
 from gaeport.fs.entries import METADATA, chunk_key, decode, unescape
+from gaeport.fs.tree import entry_by_ino
 
 CHUNKS = 16  # chunk entities a Lookup; a server may ignore the mask and send 900,000 bytes of each
 DEPTH = 3000  # names in a path of 6 KiB; directories that move during the walk may seem to lie in each other
@@ -72,9 +73,10 @@ class _Verification:
         return self._done
 
     def _entries(self) -> Iterator[Found]:
-        query = wire.Query()
-        query.kind.add(name="Entry")
-        return self._client.query(query, mask=(*METADATA, "extents"))
+        for kind in ("Entry", "Inode"):  # the files with one name, and those with several
+            query = wire.Query()
+            query.kind.add(name=kind)
+            yield from self._client.query(query, mask=(*METADATA, "extents"))
 
     def _check(self, batch: list[Found], pool: ThreadPoolExecutor) -> list[tuple[Any, set[str]]]:
         needed: list[tuple[Any, set[str]]] = []
@@ -106,6 +108,11 @@ class _Verification:
         return decode(found).sources() if found is not None else set()
 
     def _path(self, key: Any) -> str:
+        if key.path[0].kind == "Inode":
+            named = entry_by_ino(self._client, key.path[0].id)
+            if named is None:
+                return f"?/inode {key.path[0].id}"
+            key = named.entity.key
         names = [unescape(key.path[-1].name)]
         directory = key.path[0].name
         while not directory.startswith("root:") and len(names) < DEPTH:
