@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gaeport import settings
 from gaeport.tickets.line import fits, split
-from gaeport.tickets.record import Record
+from gaeport.tickets.records import Record
 from gaeport.tickets.report import payload_of
 
 if TYPE_CHECKING:

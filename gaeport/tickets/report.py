@@ -6,7 +6,7 @@ Source: "Format error messages in Cloud Logging" (ReportedErrorEvent), Error Rep
 from collections.abc import Mapping
 from typing import Any
 
-from gaeport.tickets.record import Record, stack_trace
+from gaeport.tickets.records import Record, stack_trace
 
 _TYPE = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
 

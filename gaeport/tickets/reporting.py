@@ -12,7 +12,7 @@ from gaeport.tickets import context, logs, spool
 from gaeport.tickets.fingerprint import current_error, fingerprint
 from gaeport.tickets.line import fits, split, written
 from gaeport.tickets.number import group_of, new_number
-from gaeport.tickets.record import Record, build, stack_trace, title
+from gaeport.tickets.records import Record, build, stack_trace, title
 from gaeport.tickets.redaction import redacted_text
 from gaeport.tickets.report import fields_of, payload_of
 from gaeport.tickets.storm import Missed, Storm

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gaeport import settings
-from gaeport.tickets.record import Record
+from gaeport.tickets.records import Record
 
 FOLDER = "tickets-spool"
 _SUFFIX = ".json"
@@ -24,7 +24,7 @@ class Spooled:
 
     Attributes:
         path: its file.
-        record: what `record.build` gave.
+        record: what `records.build` gave.
         sinks: where it still has to go: "entity", "api".
     """
 

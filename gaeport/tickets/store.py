@@ -17,7 +17,7 @@ from gaeport.datastore import own_client, wire
 from gaeport.datastore.client import Client, Found, retried
 from gaeport.errors import Aborted, Cancelled, DataLoss, DeadlineExceeded, Internal, Unavailable
 from gaeport.tickets.number import NotATicket, Number, parse
-from gaeport.tickets.record import FORMAT, Record
+from gaeport.tickets.records import FORMAT, Record
 
 TICKET, COUNT = "Ticket", "TicketCount"
 HOUR = 3_600  # seconds
@@ -62,7 +62,7 @@ class TicketStore:
         """Keep tickets: one Commit for about 100. Those that are kept already stay as they are.
 
         Args:
-            records: what `record.build` gave.
+            records: what `records.build` gave.
             attempts: how often a Commit is tried in all.
         """
         mutations: list[Any] = []

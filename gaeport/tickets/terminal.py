@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gaeport.tickets.groups import Group, ago
-from gaeport.tickets.record import Record
+from gaeport.tickets.records import Record
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "cyan": "36"}
 _BLOCKS = " ▁▂▃▄▅▆▇█"

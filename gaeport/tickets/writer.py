@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gaeport.tickets import spool
-from gaeport.tickets.record import Record
+from gaeport.tickets.records import Record
 
 _ROOM = 200  # tickets that wait for the thread; more are left in the data folder, or to the log line
 _LOOK = 5.0  # seconds between looks at what was counted in a storm
@@ -28,7 +28,7 @@ class Job:
     """A ticket to be written.
 
     Attributes:
-        record: what `record.build` gave.
+        record: what `records.build` gave.
         sinks: where to: "entity", "api".
         path: its file in the data folder, if any.
         done: set when it was tried.

@@ -12,7 +12,7 @@ from gaeport import settings
 from gaeport.settings import TicketSettings
 from gaeport.tickets import context
 from gaeport.tickets.fingerprint import fingerprint
-from gaeport.tickets.record import Record, build, stack_trace, title
+from gaeport.tickets.records import Record, build, stack_trace, title
 from tests.tickets import failing
 from tests.tickets.failing import caught
 
