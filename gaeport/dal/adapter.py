@@ -53,7 +53,7 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
         self.selects = Selects(self)
         self.writes = Writes(self)
         self.db.__dict__["_lastplan"] = None
-        methods.add(self.db, self.store.units)
+        methods.add(self.db, self.store)
         self.db.__dict__["import_from_csv_file"] = partial(_import_all, self.db)
 
     def connector(self) -> Any:

@@ -1,18 +1,21 @@
-"""What databases on Datastore can do that pyDAL's others cannot: `db.transaction` and `db.transactional`."""
+"""What databases on Datastore have in a way of their own: transactions, and upload fields without a folder."""
 
 from functools import partial
 from typing import Any
 
+from gaeport.dal import uploads
+from gaeport.dal.store import Store
 from gaeport.dal.transactions import ATTEMPTS, Units
 
 _NAMES = ("transaction", "transactional")
 
 
-def add(db: Any, units: Units) -> None:
+def add(db: Any, store: Store) -> None:
     """Give a database its methods. A table of such a name takes the method's place."""
-    db.__dict__["transaction"] = partial(transaction, units)
-    db.__dict__["transactional"] = units.wrapped
+    db.__dict__["transaction"] = partial(transaction, store.units)
+    db.__dict__["transactional"] = store.units.wrapped
     db.__dict__["define_table"] = partial(_define_table, db)
+    db.__dict__["lazy_define_table"] = partial(_lazy_define_table, db, uploads.Contents(store))
 
 
 def transaction(units: Units, function: Any = None, *, attempts: int = ATTEMPTS) -> Any:
@@ -33,3 +36,10 @@ def _define_table(db: Any, tablename: Any, *fields: Any, **options: Any) -> Any:
     if tablename in _NAMES and tablename not in db.tables:
         del db.__dict__[tablename]
     return type(db).define_table(db, tablename, *fields, **options)
+
+
+def _lazy_define_table(db: Any, contents: uploads.Contents, tablename: Any, *fields: Any, **options: Any) -> Any:
+    """Define a table where pyDAL does it at last, with `lazy_tables` when it is first used."""
+    table = type(db).lazy_define_table(db, tablename, *fields, **options)
+    uploads.adapt(table, contents)
+    return table

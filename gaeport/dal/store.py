@@ -57,6 +57,13 @@ class Store:
         client.namespace = settings.current().own_namespace
         return client
 
+    @property
+    def outside(self) -> Client:
+        """The thin client on gaeport's own namespace, apart from any open transaction."""
+        client = self._plain()
+        client.namespace = settings.current().own_namespace
+        return client
+
     def touched(self, columns: TableColumns) -> bool:
         """Return whether rows of a table have changes that wait for a commit."""
         unit = self.units.unit
