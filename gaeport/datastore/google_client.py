@@ -32,7 +32,7 @@ def make_client(
             return stub
 
     stub = DatastoreClient(transport=DatastoreGrpcTransport(host=host, channel=channel))
-    credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
-    return Client(  # type: ignore[no-untyped-call]
+    credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]  # google.auth has no types
+    return Client(  # type: ignore[no-untyped-call]  # google.auth has no types
         project=project, database=database or None, namespace=namespace or None, credentials=credentials
     )

@@ -36,7 +36,7 @@ def make_client(channel: "grpc.Channel", host: str) -> "ndb.Client":
             self.secure = config.environment == "production"
             self.client_info = ndb.client._CLIENT_INFO
             self._client_options = None
-            self._credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
+            self._credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]  # google.auth has no types
             self.stub: Any = DatastoreGrpcTransport(host=self.host, channel=channel, client_info=self.client_info)
 
     return Client()

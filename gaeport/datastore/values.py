@@ -38,9 +38,9 @@ def encode_value(value: Any, project: str, database: str) -> bytes:
     """
     which = value.WhichOneof("value_type")
     if which == "string_value":
-        return _BYTES + value.string_value.encode("utf-8", "surrogatepass")  # type: ignore[no-any-return]
+        return _BYTES + value.string_value.encode("utf-8", "surrogatepass")  # type: ignore[no-any-return]  # wire is untyped
     if which == "integer_value":
-        return _FIXED + (value.integer_value + _SIGN).to_bytes(8, "big")  # type: ignore[no-any-return]
+        return _FIXED + (value.integer_value + _SIGN).to_bytes(8, "big")  # type: ignore[no-any-return]  # wire is untyped
     if which == "boolean_value":
         return _BOOLEAN + (b"\x01" if value.boolean_value else b"\x00")
     if which == "timestamp_value":
@@ -48,7 +48,7 @@ def encode_value(value: Any, project: str, database: str) -> bytes:
     if which == "key_value":
         return _KEY + encode_key(value.key_value, project, database)
     if which == "blob_value":
-        return _BYTES + value.blob_value  # type: ignore[no-any-return]
+        return _BYTES + value.blob_value  # type: ignore[no-any-return]  # wire is untyped
     if which == "double_value":
         return _FLOAT + _double(value.double_value)
     if which == "null_value":
@@ -85,7 +85,7 @@ def decode_value(encoded: bytes) -> Any:
 
 def micros(timestamp: Any) -> int:
     """Return microseconds since 1970 of a Timestamp message."""
-    return timestamp.seconds * 1_000_000 + timestamp.nanos // 1000  # type: ignore[no-any-return]
+    return timestamp.seconds * 1_000_000 + timestamp.nanos // 1000  # type: ignore[no-any-return]  # wire is untyped
 
 
 def set_micros(timestamp: Any, value: int) -> None:

@@ -105,8 +105,8 @@ def test_a_query_goes_on_until_all_batches_came() -> None:
 
 
 def test_equal_keys_have_equal_bytes_whatever_their_partition() -> None:
-    one, other = Client(None, project="a").key("K", 1), Client(None, project="b").key("K", 1)  # type: ignore[arg-type]
-    named = Client(None, project="a").key("K", "1")  # type: ignore[arg-type]
+    one, other = Client(None, project="a").key("K", 1), Client(None, project="b").key("K", 1)  # type: ignore[arg-type]  # keys need no transport
+    named = Client(None, project="a").key("K", "1")  # type: ignore[arg-type]  # keys need no transport
     assert key_bytes(one) == key_bytes(other) != key_bytes(named)
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from gaeport.cli import main
 from gaeport.datastore import export, export_command, wire
 from gaeport.datastore.client import Client
-from gaeport.datastore.engine import Engine
+from gaeport.datastore.engine import Engine, dump
 from gaeport.errors import ConfigurationError, DataLoss
 from tests.datastore.build import entity
 
@@ -131,20 +132,53 @@ def test_a_damaged_file_is_refused_and_nothing_changed(tmp_path: Path, damage: s
     assert held(tmp_path / "two") == before
 
 
-def test_an_export_is_of_one_moment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pruned", [False, True])
+@pytest.mark.parametrize("size", [0, 4_000_000])
+def test_an_export_is_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, pruned: bool) -> None:
+    monkeypatch.setattr(dump, "SLICE_BYTES", size)  # 0: a slice for each entity
     before = fill(tmp_path / "one", 100)
     engine, other = Engine(tmp_path / "one"), Engine(tmp_path / "one")
     client = Client(other, project="p")
+    begun = []
+
+    def change() -> None:
+        keys = [client.key("Kind", f"k{n}", "Child", n + 1) for n in (97, 98, 99)]
+        client.commit([wire.Mutation(delete=key) for key in keys[:2]])
+        client.commit([wire.Mutation(upsert=entity(key, n=-1)) for key in keys[1:]])  # the first of them made anew
+        client.commit([wire.Mutation(insert=entity(client.key("Z", 1)))])
+        if pruned:
+            other._store.write(lambda db: db.execute("UPDATE meta SET value = 1 << 60 WHERE name = 'pruned'"))
 
     def slowly(entities: Any) -> list[bytes]:
         found = [next(entities)]
-        client.commit([wire.Mutation(delete=client.key("Kind", "k99", "Child", 100))])
-        client.commit([wire.Mutation(insert=entity(client.key("Z", 1)))])
+        begun.append(len(found))
+        if len(begun) == 1:
+            change()
         return [*found, *entities]
 
-    assert engine.export(slowly) == before
+    found = engine.export(slowly)
+    if pruned and not size:  # what the history no longer has is read anew, as of a later moment
+        assert len(begun) == 2
+        before = held(tmp_path / "one")
+    assert found == before
     engine.close()
     other.close()
+
+
+def test_an_export_holds_no_transaction_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dump, "SLICE_BYTES", 0)
+    fill(tmp_path / "one")
+    engine = Engine(tmp_path / "one")
+
+    def busy(entities: Any) -> list[tuple[Any, ...]]:
+        next(entities)
+        with sqlite3.connect(tmp_path / "one" / "datastore.sqlite3") as db:
+            found = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        db.close()
+        return found
+
+    assert engine.export(busy) == [(0, 0, 0)]  # all of the log was copied
+    engine.close()
 
 
 def test_the_commands(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -183,4 +183,4 @@ def test_a_killed_writer_leaves_all_that_it_acknowledged_and_no_half_commit(tmp_
 
 
 def n_of(found: Any) -> int:
-    return found.entity.properties["n"].integer_value  # type: ignore[no-any-return]
+    return found.entity.properties["n"].integer_value  # type: ignore[no-any-return]  # wire is untyped

@@ -69,7 +69,7 @@ def test_a_full_size_entity_fits(local: Client) -> None:
     made.properties["q"].blob_value += b"x" * (limits.MAX_ENTITY - made.ByteSize())
     assert made.ByteSize() == limits.MAX_ENTITY
     put(local, made)
-    assert local.lookup([made.key])[0].entity == made  # type: ignore[union-attr]
+    assert local.lookup([made.key])[0].entity == made  # type: ignore[union-attr]  # a missing entity fails the test
 
 
 def test_a_commit_has_a_size(local: Client) -> None:

@@ -63,7 +63,7 @@ def shelf() -> list[Any]:
         Tome(title=f"t{n:02}", pages=n * 10, tags=["even" if n % 2 == 0 else "odd", f"n{n}"], price=n / 4)
         for n in range(20)
     ]
-    return ndb.put_multi(books)  # type: ignore[no-any-return]
+    return ndb.put_multi(books)  # type: ignore[no-any-return]  # wire is untyped
 
 
 def test_a_model_is_read_as_it_was_written(context: Any) -> None:
@@ -205,7 +205,7 @@ def test_google_cloud_datastore_runs_on_the_channel_too(client: Any, monkeypatch
     from google.cloud.datastore_v1.services.datastore.client import DatastoreClient
     from google.cloud.datastore_v1.services.datastore.transports.grpc import DatastoreGrpcTransport
 
-    credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]  # google.auth has no types
     monkeypatch.delenv("DATASTORE_EMULATOR_HOST", raising=False)
     made = library.Client(project=client.project, namespace="books", credentials=credentials, _use_grpc=True)
     made._datastore_api_internal = DatastoreClient(transport=DatastoreGrpcTransport(channel=client.stub.grpc_channel))

@@ -16,7 +16,7 @@ Mutation = wire.Mutation
 
 def put(client: Client, *path: str | int, **properties: Any) -> int:
     made = entity(client.key(*path), **properties)
-    return client.commit([Mutation(upsert=made)])[0].version  # type: ignore[no-any-return]
+    return client.commit([Mutation(upsert=made)])[0].version  # type: ignore[no-any-return]  # wire is untyped
 
 
 def delete(client: Client, *path: str | int) -> None:
@@ -72,7 +72,7 @@ def test_of_two_that_read_and_write_one_entity_the_second_is_aborted(local: Clie
     commit_in(local, first, Mutation(update=entity(key, n=2)))
     with pytest.raises(Aborted):
         commit_in(local, second, Mutation(update=entity(key, n=3)))
-    assert local.lookup([key])[0].entity.properties["n"].integer_value == 2  # type: ignore[union-attr]
+    assert local.lookup([key])[0].entity.properties["n"].integer_value == 2  # type: ignore[union-attr]  # a missing entity fails the test
 
 
 def test_transactions_on_different_entities_do_not_meet(local: Client) -> None:

@@ -19,16 +19,16 @@ def put(client: Client, base: int | None = None) -> int:
     if base is not None:
         made.base_version = base
         made.conflict_resolution_strategy = wire.FAIL
-    return client.commit([made])[0].version  # type: ignore[no-any-return]
+    return client.commit([made])[0].version  # type: ignore[no-any-return]  # wire is untyped
 
 
 def delete(client: Client) -> int:
-    return client.commit([Mutation(delete=client.key("Kind", 1))])[0].version  # type: ignore[no-any-return]
+    return client.commit([Mutation(delete=client.key("Kind", 1))])[0].version  # type: ignore[no-any-return]  # wire is untyped
 
 
 def missing_version(client: Client) -> int:
     request = wire.LookupRequest(project_id=client.project, keys=[client.key("Kind", 1)])
-    return client.transport.call("Lookup", request).missing[0].version  # type: ignore[no-any-return]
+    return client.transport.call("Lookup", request).missing[0].version  # type: ignore[no-any-return]  # wire is untyped
 
 
 def allocate(client: Client, count: int) -> list[int]:

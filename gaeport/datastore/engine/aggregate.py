@@ -66,13 +66,14 @@ def needs_rows(query: Any) -> bool:
     return bool(_properties(query.aggregations))
 
 
-def fill(answer: Any, aggregations: Iterable[Any], results: Iterable[Result]) -> int:
+def fill(answer: Any, aggregations: Iterable[Any], results: Iterable[Result], count: int | None = None) -> int:
     """Fill an AggregationResult; return how many results were read.
 
     Args:
         answer: the message to fill.
         aggregations: what to compute, at most 5.
         results: those of the query that `nested_query` gave.
+        count: how many they are, at most `most(aggregations)`, where that is known; then none is read.
 
     Raises:
         InvalidArgument: there are none or too many aggregations, or two of one name.
@@ -81,11 +82,12 @@ def fill(answer: Any, aggregations: Iterable[Any], results: Iterable[Result]) ->
     if not 1 <= len(wanted) <= MAX_AGGREGATIONS:
         raise InvalidArgument(f"an aggregation query has 1 to {MAX_AGGREGATIONS} aggregations, not {len(wanted)}")
     numbers: dict[str, list[int | float]] = {name: [] for name in _properties(wanted)}
-    count = 0
-    for result in islice(results, _most(wanted)):
-        count += 1
-        if numbers:
-            _collect(numbers, result)
+    if count is None:
+        count = 0
+        for result in islice(results, most(wanted)):
+            count += 1
+            if numbers:
+                _collect(numbers, result)
     unnamed = 0
     for item in wanted:
         unnamed += not item.alias
@@ -96,9 +98,16 @@ def fill(answer: Any, aggregations: Iterable[Any], results: Iterable[Result]) ->
     return count
 
 
-def _most(wanted: list[Any]) -> int | None:
-    """Return how many results matter; None when all do."""
-    if not all(item.WhichOneof("operator") == "count" and item.count.HasField("up_to") for item in wanted):
+def most(aggregations: Iterable[Any]) -> int | None:
+    """Return how many results matter; None when all do.
+
+    Raises:
+        InvalidArgument: a count goes up to a negative number.
+    """
+    wanted = list(aggregations)
+    if not wanted or not all(
+        item.WhichOneof("operator") == "count" and item.count.HasField("up_to") for item in wanted
+    ):
         return None
     limits: list[int] = [item.count.up_to.value for item in wanted]
     if min(limits) < 0:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gaeport.datastore import limits, values, wire
-from gaeport.datastore.engine import aggregate, commit, explain, locks, metadata, rows, search
+from gaeport.datastore.engine import aggregate, commit, dump, explain, locks, metadata, rows, search
 from gaeport.datastore.engine.kept import KeptLists
 from gaeport.datastore.engine.names import Names
 from gaeport.datastore.engine.store import Store, stores
 from gaeport.datastore.engine.transactions import Transaction, Transactions
 from gaeport.datastore.keys import decode_key, encode_key
-from gaeport.errors import InvalidArgument, Unimplemented
+from gaeport.errors import Aborted, InvalidArgument, Unimplemented
 
 _T = TypeVar("_T")
 
@@ -93,13 +93,17 @@ class Engine:
         """Return what `work` makes of all entities, serialized, as they are at one moment.
 
         Args:
-            work: called with an iterator in the order of keys; called again from the start if the file was busy.
+            work: called with an iterator in the order of keys; called again from the start if the file was busy, or if
+                it took longer than the history covers.
         """
 
         def read(db: sqlite3.Connection) -> _T:
             return work(row[0] for row in db.execute("SELECT data FROM entities ORDER BY key"))
 
-        return self._store.snapshot(read)
+        try:
+            return work(dump.entities(self._store))
+        except Aborted:
+            return self._store.snapshot(read)  # the log grows meanwhile, but the end will be reached
 
     def first_keys(self, limit: int) -> list[Any]:
         """Return the first keys of the whole database, as `wire.Key`s."""
@@ -267,8 +271,10 @@ class Engine:
             nonlocal scanned
             transaction, at = self._reading(db, request.read_options, response)
             result = response.batch.aggregation_results.add()
+            most = aggregate.most(query.aggregations)
+            count = None if with_rows else searcher.count(db, transaction, at, most)
             results = searcher.results(db, transaction, at, with_rows=with_rows)
-            scanned = aggregate.fill(result, query.aggregations, results)
+            scanned = aggregate.fill(result, query.aggregations, results, count)
             values.set_micros(response.batch.read_time, at or rows.sequence(db))
 
         self._store.snapshot(work)

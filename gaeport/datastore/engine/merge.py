@@ -58,7 +58,7 @@ def is_small(db: sqlite3.Connection, scan: rows.Scan) -> bool:
         " LIMIT ?)",
         (scan.property, scan.low, scan.key_low, scan.key_high, MANY),
     ).fetchone()
-    return found[0] < MANY  # type: ignore[no-any-return]
+    return found[0] < MANY  # type: ignore[no-any-return]  # sqlite3 gives Any
 
 
 def entries_also_in(

@@ -97,6 +97,12 @@ class MetadataSearcher:
             entity = self._entity(db, names, at)
             yield Result(Hit(b"", b""), rows.Row(0, 0, 0, entity.SerializeToString()))
 
+    def count(
+        self, db: sqlite3.Connection, transaction: Transaction | None, at: int | None, most: int | None
+    ) -> int | None:
+        """Return None: the results themselves are counted."""
+        return None
+
     def fill_batch(self, db: sqlite3.Connection, batch: Any, transaction: Transaction | None, at: int | None) -> None:
         """Fill a QueryResultBatch with as many results as one answer holds."""
         query = self._query

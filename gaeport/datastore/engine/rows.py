@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -40,7 +40,7 @@ class Scan:
 
 def sequence(db: sqlite3.Connection) -> int:
     """Return the sequence number of the last commit."""
-    return db.execute("SELECT value FROM meta WHERE name = 'sequence'").fetchone()[0]  # type: ignore[no-any-return]
+    return db.execute("SELECT value FROM meta WHERE name = 'sequence'").fetchone()[0]  # type: ignore[no-any-return]  # sqlite3 gives Any
 
 
 def check_history(db: sqlite3.Connection, at: int, *, transaction: bool) -> None:
@@ -113,7 +113,7 @@ def last_deletion(db: sqlite3.Connection, key: bytes) -> int:
         " WHERE name IN ('pruned', 'born')",
         (key,),
     ).fetchone()
-    return found[0]  # type: ignore[no-any-return]
+    return found[0]  # type: ignore[no-any-return]  # sqlite3 gives Any
 
 
 def is_taken(db: sqlite3.Connection, key: bytes) -> bool:
@@ -184,6 +184,38 @@ def _entry_ranges(scan: Scan, at: int | None) -> tuple[list[str], list[list[byte
         return [f"entries WHERE {where}"], [bounds], "value, key"
     now, then = f"entries WHERE {where} AND since <= ?", f"old_entries WHERE until > ? AND {where} AND since <= ?"
     return [now, then], [[*bounds, at], [at, *bounds, at]], "value, key"
+
+
+def count(
+    db: sqlite3.Connection,
+    scan: Scan,
+    at: int | None,
+    without_values: Collection[bytes],
+    without_keys: Collection[bytes],
+    *,
+    most: int | None,
+) -> int:
+    """Return how many entities have an index entry in a range.
+
+    Args:
+        db: the connection, inside a transaction.
+        scan: the range, not one by key.
+        at: the sequence number to read at; None reads the present.
+        without_values, without_keys: entries that do not count.
+        most: where to stop counting.
+    """
+    tables, bounds, _ = _entry_ranges(scan, at)
+    left_out = [*without_values, *without_keys]
+    where = f" AND value NOT IN ({_marks(without_values)}) AND key NOT IN ({_marks(without_keys)})"
+    selects = " UNION ALL ".join(f"SELECT key FROM {table}{where}" for table in tables)
+    distinct = "" if scan.high == scan.low + b"\x00" else "DISTINCT"  # several values of one entity may be in a range
+    sql = f"SELECT count(*) FROM (SELECT {distinct} key FROM ({selects}) LIMIT ?)"
+    parameters = [value for part in bounds for value in (*part, *left_out)]
+    return db.execute(sql, (*parameters, -1 if most is None else most)).fetchone()[0]  # type: ignore[no-any-return]  # sqlite3 gives Any
+
+
+def _marks(values: Collection[bytes]) -> str:
+    return ", ".join("?" for _ in values)
 
 
 def scan_changed(db: sqlite3.Connection, scan: Scan, since: int) -> bool:

@@ -87,6 +87,18 @@ class Searcher:
             if count > 0:
                 yield Result(hit, run.row(hit.key) if with_rows else _NO_ROW)
 
+    def count(
+        self, db: sqlite3.Connection, transaction: Transaction | None, at: int | None, most: int | None
+    ) -> int | None:
+        """Return the number of results, at most `most`, where index entries alone tell it; else None."""
+        if self._start or self._end is not None:
+            return None
+        if self._query.HasField("limit"):
+            most = self._query.limit.value if most is None else min(most, self._query.limit.value)
+        offset = self._query.offset
+        found = self._run(db, transaction, at).count(None if most is None else most + offset)
+        return None if found is None else max(0, found - offset)
+
     def _run(self, db: sqlite3.Connection, transaction: Transaction | None, at: int | None) -> "_Run":
         return _Run(db, self._plan, self._names, self._request, transaction, at, self._kept, self._query)
 
@@ -186,6 +198,22 @@ class _Run:
         """Yield all hits after a position, in order."""
         found = self._streamed(start) if self._streams() else self._walked(start) or self._sorted(start)
         return _distinct(found, self._plan, start) if self._plan.distinct else found
+
+    def count(self, most: int | None) -> int | None:
+        """Return the number of hits, at most `most`, where one index has it; else None."""
+        plan, alternative = self._plan, self._plan.alternatives[0]
+        names = {*alternative.properties, *(order.name for order in plan.ordering)}
+        if len(plan.alternatives) > 1 or plan.kind is None or plan.projection or plan.distinct or len(names) > 1:
+            return None
+        condition = next(iter(alternative.properties.values()), Condition())
+        one_value = condition.only_equal and len(condition.equal) == 1
+        if names and not one_value and (condition.equal or plan.orders[0].name not in names):
+            return None
+        scans = self._scans(alternative)
+        if not scans:
+            return 0
+        left_out = (condition.excluded, alternative.key.excluded)
+        return rows.count(self._db, scans[0], self._at, *left_out, most=most)
 
     def _streams(self) -> bool:
         """Whether one scan gives the hits in their order."""
