@@ -59,7 +59,8 @@ def _checked(request: Request, address: str) -> str:
     prefix = request.url()[: -len("/_gaeport/")]
     plain = not parts.scheme and not parts.netloc and address.isascii() and address.isprintable()
     below = parts.path.removeprefix(prefix)
-    if plain and "\\" not in address and "//" not in parts.path and is_for_console(below):
+    straight = "\\" not in address and "//" not in parts.path and ".." not in parts.path.split("/")
+    if plain and straight and parts.path.startswith(prefix) and is_for_console(below):
         return address
     return request.url()
 

@@ -134,6 +134,8 @@ class Request:
             raise Refused(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Too large", "The form is larger than any of these pages."
             )
+        if length == "0":
+            return
         if kind != "application/x-www-form-urlencoded":
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Not a form", "Only this console's own forms are taken.")
         body = self.environ["wsgi.input"].read(int(length)).decode("latin-1")
