@@ -59,6 +59,8 @@ def wrap(app: WSGIApplication | str, settings: Settings | None = None) -> "Appli
         check(app, _name(app))
     fs.mount_all(config)
     _set_up_logging(config)
+    if config.dal.map:
+        import gaeport.dal  # noqa: F401 - makes pyDAL open Datastore for what the map names
     if isinstance(app, str):
         app = load(app, config.root)
     if isinstance(app, Application):

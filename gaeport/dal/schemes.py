@@ -2,7 +2,9 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
@@ -15,6 +17,19 @@ from gaeport.errors import ConfigurationError
 #: What web2py called its adapters for App Engine, and pyDAL's experimental one for Firestore.
 SCHEMES = ("gae", "google:datastore", "google:datastore+ndb", "firestore")
 _PLACEHOLDERS = ("app", "namespace")
+
+
+_as_written: ContextVar[bool] = ContextVar("gaeport_dal_as_written", default=False)
+
+
+@contextmanager
+def as_written() -> Iterator[None]:
+    """Open connection strings as they are written in the block, whatever `[dal] map` says."""
+    token = _as_written.set(True)
+    try:
+        yield
+    finally:
+        _as_written.reset(token)
 
 
 def install(registry: Any, adapter: Any) -> None:
@@ -33,7 +48,7 @@ def _adapter_for(find: Callable[[str], Any], adapter: Any, name: str) -> Callabl
     """Return what makes the adapter; which one is known only by the whole connection string."""
 
     def make(*, uri: str, **options: Any) -> Any:
-        translated = translate(uri, options.get("folder"))
+        translated = None if _as_written.get() else translate(uri, options.get("folder"))
         if translated is None:
             return find(name)(uri=uri, **options)
         return adapter(uri=translated, **options)
@@ -73,7 +88,7 @@ def _filled(target: str, namespace: str, app: str) -> str:
     head, separator, rest = target.partition("://")
     project, slash, path = rest.partition("/")
     place, mark, options = path.partition("?")
-    place = place.replace("{app}", app).replace("{namespace}", namespace).strip("-._")
+    place = place.replace("{app}", app).replace("{namespace}", namespace).strip("-")
     return f"{head}{separator}{project}{slash}{place}{mark}{options}"
 
 

@@ -4,10 +4,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from webtest import TestApp, TestResponse
 
 from tests.devserver.serving import Served
 from tests.web2py.conftest import form_with, log_in, register
+
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("web2py")]
 
 Visitor = Callable[[], TestApp]
 PICTURE = bytes(range(256)) * 40

@@ -12,6 +12,8 @@ from tests.servers import free_port
 from tests.web2py.browser import browser
 from tests.web2py.conftest import PASSWORD, form_with, log_in, register, set_admin_password
 
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("web2py")]
+
 Visitor = Callable[[], TestApp]
 
 
