@@ -11,10 +11,11 @@ from gaeport.errors import GaeportError
 
 from . import requirements
 from .bundle import command as bundle
+from .indexes import command as indexes
 from .new import command as new
 
 #: Each adds one tool to a parser's commands: `gaeport` has them too, in this order.
-TOOLS: list[Callable[[Any], None]] = [new.add, bundle.add]
+TOOLS: list[Callable[[Any], None]] = [new.add, bundle.add, indexes.add]
 
 _EPILOG = """\
 exit codes:

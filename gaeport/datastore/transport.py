@@ -3,6 +3,7 @@
 A transport is anything with `call(method, request)`. The embedded engine is one itself.
 """
 
+import os
 import time
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from gaeport.datastore import wire
 from gaeport.errors import Cancelled, datastore_error
 
 SERVICE = "google.datastore.v1.Datastore"
+_RECORDING = "GAEPORT_RECORD_QUERIES" in os.environ  # recording.VARIABLE; the module is loaded only where it is set
 _KINDS = 3  # that a counted call names
 _NO_KEY = wire.Key()
 TIMEOUT = 60.0  # seconds; generous, since giving up a Commit leaves open whether it was applied
@@ -84,7 +86,7 @@ class MeteredTransport:
 
 
 def record(method: str, seconds: float, request: Any, response: Any) -> None:
-    """Count one call.
+    """Count one call, and record it where `gaeport indexes` asks for that.
 
     Args:
         method: one of `wire.METHODS`.
@@ -92,6 +94,10 @@ def record(method: str, seconds: float, request: Any, response: Any) -> None:
         request: the message.
         response: the message, or None where there was no answer or a refusal.
     """
+    if _RECORDING:
+        from gaeport.datastore import recording
+
+        recording.note(method, request)
     if meter.wanted():
         meter.record(
             method,
