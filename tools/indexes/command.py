@@ -143,11 +143,11 @@ def _record(command: list[str], folder: Path, root: Path, *, keep: bool) -> int:
             path.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     # First where this interpreter's own programs are, as in an active environment: `python` must know gaeport.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    program = shutil.which(command[0], path=path)
+    search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    program = shutil.which(command[0], path=search)
     if program is None:
         raise ConfigurationError(f"{command[0]}: there is no such command")
-    environment = {**os.environ, VARIABLE: str(folder), "PATH": path}
+    environment = {**os.environ, VARIABLE: str(folder), "PATH": search}
     try:
         code = subprocess.run([program, *command[1:]], cwd=root, env=environment, check=False).returncode
     except KeyboardInterrupt:  # that is how a server is stopped; it has had the signal too
