@@ -59,7 +59,8 @@ class SessionMiddleware:
         """Answer one request."""
         https = cookies.is_https(environ, self.options, self._production)
         header = environ.get("HTTP_COOKIE")
-        find = self._finder(header, https) if header else None
+        # Holds the header and not the environ, which holds the session: without that circle all goes with the request.
+        find = (lambda: cookies.read(header, cookies.name_of(self.options, https))) if header else None
         session = environ[ENVIRON_KEY] = Session(self.store, self.options, find, self._clock)
         answer = _Answer(start_response, self._headers, session, https)
         return answer.begin(self._app(environ, answer.start))
@@ -69,13 +70,6 @@ class SessionMiddleware:
         if name == "_app":
             raise AttributeError(name)
         return getattr(self._app, name)
-
-    def _finder(self, header: str, https: bool) -> Callable[[], str | None]:
-        """Return what finds the token when the session is first used.
-
-        It holds the header and not the environ, which holds the session: without that circle all goes with the request.
-        """
-        return lambda: cookies.read(header, cookies.name_of(self.options, https))
 
     def _headers(self, session: Session, https: bool) -> _Headers:
         """Save the session; return the headers that its answer needs."""
@@ -111,7 +105,7 @@ class _Answer:
         """What the application takes for start_response."""
         if exc_info and self._write is not None:
             self._start_response(status, headers, exc_info)  # raises: the headers are out
-        self._held = (status, headers, exc_info)
+        self._held = (status, headers, exc_info) if exc_info else (status, headers)
         return self._write_now
 
     def begin(self, body: Iterable[bytes]) -> Iterable[bytes]:
@@ -128,16 +122,14 @@ class _Answer:
 
     def send(self) -> None:
         """Save the session and send the headers, once."""
-        if self._held is None:
+        held = self._held
+        if held is None:
             return
-        status, headers, exc_info = self._held
         if self._session.accessed:
-            headers = _merged(headers, self._finish(self._session, self._https))
+            status, headers, *error = held
+            held = (status, _merged(headers, self._finish(self._session, self._https)), *error)
         self._held = None
-        if exc_info:
-            self._write = self._start_response(status, headers, exc_info)
-        else:
-            self._write = self._start_response(status, headers)
+        self._write = self._start_response(*held)
 
     def end(self) -> None:
         """Save what the body's generator changed after the headers were sent."""

@@ -127,12 +127,14 @@ def _plain(server: Server) -> Callable[[str], Work]:
 
 def _requests(app: Callable[..., Iterable[bytes]]) -> Callable[[str], Work]:
     """Return what makes the work of one kind of request, by a browser whose session has begun."""
-    _, cookie = _send(app, "/begin", "")
+    _, cookie = _send(app, _environ("/begin", ""))
     paths = dict(zip(_KINDS, ("/unread", "/read", "/write"), strict=True))
 
     def work(kind: str) -> Work:
+        environ = _environ(paths[kind], cookie)
+
         def request() -> None:
-            _send(app, paths[kind], cookie)
+            _send(app, dict(environ))
 
         request()
         return request
@@ -140,11 +142,15 @@ def _requests(app: Callable[..., Iterable[bytes]]) -> Callable[[str], Work]:
     return work
 
 
-def _send(app: Callable[..., Iterable[bytes]], path: str, cookie: str) -> tuple[str, str]:
+def _environ(path: str, cookie: str) -> dict[str, Any]:
     from wsgiref.util import setup_testing_defaults
 
     environ: dict[str, Any] = {"PATH_INFO": path, "HTTP_COOKIE": cookie}
     setup_testing_defaults(environ)
+    return environ
+
+
+def _send(app: Callable[..., Iterable[bytes]], environ: dict[str, Any]) -> tuple[str, str]:
     answer: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
@@ -156,5 +162,5 @@ def _send(app: Callable[..., Iterable[bytes]], path: str, cookie: str) -> tuple[
         body.close()
     status, headers = answer
     if not status.startswith("200"):
-        raise RuntimeError(f"{path}: {status}")
+        raise RuntimeError(f"{environ['PATH_INFO']}: {status}")
     return status, headers.get("set-cookie", "").partition(";")[0]
