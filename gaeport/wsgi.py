@@ -207,7 +207,7 @@ class _Exchange:
 
     def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
         if self._recording is not None:
-            self._recording.status = status
+            self._recording.answered(status)
         if exc_info:
             self._held = b""
             self._write = self._start_response(status, headers, exc_info)

@@ -68,12 +68,20 @@ class Recording:
         meter: counts its calls.
         began: by time.perf_counter().
         status: the answer's status line; the application's exceptions leave it empty.
+        route: what the request is grouped by; "" until it is answered.
     """
 
     environ: dict[str, Any]
     meter: meter.Meter
     began: float = field(default_factory=time.perf_counter)
     status: str = ""
+    route: str = ""
+
+    def answered(self, status: str) -> None:
+        """Note that the application began its answer; what it found out of the route is forgotten after that."""
+        self.status = status
+        if isinstance(self.meter, _Recorded):
+            self.route = route_of(self.environ)
 
 
 def begin(environ: dict[str, Any]) -> Recording | None:
@@ -118,7 +126,7 @@ def _sample(recording: Recording, counted: meter.Trace, plan: _Plan, seconds: fl
         id=secrets.token_hex(8),
         at=round(time.time() - seconds, 3),
         method=str(environ.get("REQUEST_METHOD", ""))[:20],
-        route=route_of(environ),
+        route=recording.route or route_of(environ),
         path=path_of(environ),
         status=500 if failed and not recording.status else _number(recording.status),
         seconds=round(seconds, 6),
