@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from gaeport.dal.transfer.definitions import Application
     from gaeport.dal.transfer.files import Folder, Functions
 
+_WEB2PY = "sqlite://storage.sqlite"  # the connection string of its scaffold
+_DATASTORE = "default: what [dal] map makes of the other, else datastore://"
+
 
 def add(commands: Any) -> None:
     parser = add_command(
@@ -60,7 +63,7 @@ def add(commands: Any) -> None:
 def _add_import(actions: Any) -> None:
     parser = actions.add_parser("import", help="from a SQL database to Datastore")
     parser.add_argument("--from", dest="sql", required=True, metavar="URI", help="the SQL database, as pyDAL writes it")
-    parser.add_argument("--to", dest="datastore", default="datastore://", metavar="URI", help="default: %(default)s")
+    parser.add_argument("--to", dest="datastore", metavar="URI", help=_DATASTORE)
     parser.add_argument("--check", action="store_true", help="only list the rows that do not fit into Datastore")
     _add_moving(parser, "where the uploaded files are (default: APP's folder uploads)", "the mount that they go to")
 
@@ -70,7 +73,7 @@ def _add_export(actions: Any) -> None:
     parser.add_argument(
         "--to", dest="sql", required=True, metavar="URI", help="the SQL database; missing tables are made"
     )
-    parser.add_argument("--from", dest="datastore", default="datastore://", metavar="URI", help="default: %(default)s")
+    parser.add_argument("--from", dest="datastore", metavar="URI", help=_DATASTORE)
     _add_moving(parser, "the mount of the uploaded files (default: APP's folder uploads)", "the folder that they go to")
 
 
@@ -104,7 +107,7 @@ def _add_app(parser: argparse.ArgumentParser, *, required: bool) -> None:
 def _add_unique(actions: Any) -> None:
     parser = actions.add_parser("unique", help="make the missing markers of a unique field, and name duplicates")
     parser.add_argument("field", metavar="TABLE.FIELD")
-    parser.add_argument("--in", dest="datastore", default="datastore://", metavar="URI", help="default: %(default)s")
+    parser.add_argument("--in", dest="datastore", metavar="URI", help=_DATASTORE)
     parser.add_argument("--check", action="store_true", help="only name duplicates")
     _add_app(parser, required=False)
 
@@ -121,7 +124,14 @@ def _unique(args: argparse.Namespace, tell: Callable[[str, float | None], object
     from gaeport.dal.transfer.commands import run_unique
 
     application = _application(args, "") if args.app else None
-    return run_unique(args.field, args.datastore, application, only_check=args.check, agreed=_asker(args), tell=tell)
+    return run_unique(
+        args.field,
+        _datastore(args, _WEB2PY, application),
+        application,
+        only_check=args.check,
+        agreed=_asker(args),
+        tell=tell,
+    )
 
 
 def _move(args: argparse.Namespace, tell: Callable[[str, float | None], object]) -> int:
@@ -131,7 +141,7 @@ def _move(args: argparse.Namespace, tell: Callable[[str, float | None], object])
     with _folders(args, application) as folders:
         options = Options(
             sql=args.sql,
-            datastore=args.datastore,
+            datastore=_datastore(args, args.sql, application),
             application=application,
             agreed=_asker(args),
             tell=tell,
@@ -143,6 +153,15 @@ def _move(args: argparse.Namespace, tell: Callable[[str, float | None], object])
         if args.action == "export":
             return run_export(options)
         return run_import(options, only_check=args.check)
+
+
+def _datastore(args: argparse.Namespace, uri: str, application: "Application | None") -> str:
+    from gaeport.dal.transfer.databases import counterpart
+    from gaeport.dal.transfer.definitions import Application
+
+    if args.datastore:
+        return str(args.datastore)
+    return counterpart(uri, application or Application(str))
 
 
 def _application(args: argparse.Namespace, uri: str) -> "Application":

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydal.helpers.classes import SQLCustomType
 
 from gaeport import meter, settings
 from gaeport.dal import DAL, Field, IntegrityError
 from gaeport.dal.transfer import commands, incoming
 from gaeport.dal.transfer.commands import Options, run_export, run_import
+from gaeport.dal.transfer.databases import counterpart
 from gaeport.dal.transfer.definitions import Application, from_folder
 from gaeport.dal.transfer.files import Folder, Functions
 from gaeport.errors import ConfigurationError
@@ -29,7 +31,7 @@ def _memory(tmp_path: Path) -> None:
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     """A web2py-like application of ten tables."""
-    return make_application(tmp_path / "shop", rows=40, uploads=9)
+    return make_application(tmp_path / "shop", rows=14, uploads=9)
 
 
 def options_for(application: Application, **changed: Any) -> Options:
@@ -83,7 +85,7 @@ def test_a_web2py_application_comes_back_from_datastore_as_it_went(shop: Path) -
 
     before, after = (dump(shop / "databases" / name) for name in ("storage.sqlite", "back.sqlite"))
     assert after == before
-    assert len(before["person"]) == 40
+    assert len(before["person"]) == 14
     files = {str(path.relative_to(shop / "uploads")): path for path in (shop / "uploads").rglob("*") if path.is_file()}
     assert len(files) == 9
     assert all((shop / "back" / name).read_bytes() == path.read_bytes() for name, path in files.items())
@@ -195,7 +197,8 @@ def test_an_import_into_tables_with_rows_is_refused_unless_it_merges_or_replaces
         run_import(options_for(application))
     assert run_import(options_for(application, mode="merge")) == 0
     assert [there.person[number].name for number in (1, own)] == ["Ann", "Own"]
-    assert run_import(options_for(application, mode="replace")) == 0
+    buffered = options_for(application, mode="replace", datastore="datastore://?buffer=request")
+    assert run_import(buffered) == 0
     assert there.person[own] is None
     assert there.person.insert(email="own@example.com")
 
@@ -225,7 +228,10 @@ def test_what_is_not_agreed_to_is_not_done(small: Any) -> None:
     refused = options_for(application, agreed=refuse)
     assert run_import(refused) == 1
     assert run_export(replace(refused, mode="replace")) == 1
-    assert asked == [("import from sqlite://storage.sqlite", False), ("export to sqlite://storage.sqlite", True)]
+    assert asked == [
+        ("import from sqlite://storage.sqlite to datastore://", False),
+        ("export from datastore:// to sqlite://storage.sqlite", True),
+    ]
     assert db(db.person.id > 0).count() == 1
     assert on_datastore(application)(on_datastore(application).person.id > 0).isempty()
 
@@ -265,7 +271,7 @@ def test_an_application_finds_exported_tables_as_its_own_migrations_left_them(sh
     db = DAL("sqlite://new.sqlite", folder=str(shop / "databases"))
     define(db)
     assert db._migrated == []
-    assert db(db.person).count() == 40
+    assert db(db.person).count() == 14
 
 
 def test_a_row_that_the_sql_database_refuses_is_named(small: Any, capsys: Any) -> None:
@@ -294,7 +300,7 @@ def test_only_the_tables_that_are_named_are_moved(shop: Path) -> None:
     assert run_import(options_for(from_folder(shop, SQL), tables=["event", "raw"])) == 0
     db = DAL("datastore://")
     define(db)
-    assert db(db.event).count() == 40
+    assert db(db.event).count() == 14
     assert db(db.person).isempty()
     with pytest.raises(ConfigurationError, match="no such table: nothing"):
         run_import(options_for(from_folder(shop, SQL), tables=["nothing"]))
@@ -359,3 +365,54 @@ def test_a_link_to_a_folder_among_the_uploads_is_refused_by_name(small: Any, tmp
     folders = [(Folder(str(tmp_path / "up"), disk), Folder(str(tmp_path / "there"), disk))]
     assert run_import(options_for(small[1], folders=folders)) == 1
     assert "link is a link to a folder" in capsys.readouterr().err
+
+
+def test_a_table_with_a_key_of_its_own_is_refused_by_name(tmp_path: Path) -> None:
+    def tables(db: Any) -> None:
+        db.define_table("country", Field("code", length=2), Field("name"), primarykey=["code"])
+        db.define_table("town", Field("name"))
+
+    db = DAL(SQL, folder=str(tmp_path))
+    tables(db)
+    db.town.insert(name="Ur")
+    db.commit()
+    with pytest.raises(ConfigurationError, match="country: tables with a primarykey"):
+        run_import(options_for(Application(tables, tmp_path)))
+    assert run_import(options_for(Application(tables, tmp_path), tables=["town"])) == 0
+
+
+def test_custom_types_other_names_and_copies_in_lower_case_are_kept(tmp_path: Path) -> None:
+    def tables(db: Any) -> None:
+        halved = SQLCustomType("integer", native="integer", encoder=lambda value: value // 2, decoder=lambda v: v * 2)
+        db.define_table(
+            "person",
+            Field("number", "id"),
+            Field("name", rname="full_name", folded=True),
+            Field("even", halved, default=2),
+            rname="people",
+        )
+
+    db = DAL(SQL, folder=str(tmp_path))
+    tables(db)
+    db.person.insert(name="ANN", even=8)
+    db.commit()
+    application = Application(tables, tmp_path)
+    assert run_import(options_for(application)) == 0
+    there = on_datastore(application)
+    (found,) = there(there.person.name.contains("ann")).select()
+    assert (found.number, found.name, found.even) == (1, "ANN", 8)
+    assert run_export(options_for(application, sql="sqlite://back.sqlite")) == 0
+    assert dump(tmp_path / "back.sqlite") == dump(tmp_path / "storage.sqlite")
+
+
+def test_the_sql_database_is_read_as_written_whatever_the_map_makes_of_it(small: Any, tmp_path: Path) -> None:
+    db, application = small
+    add(db, (1, "Ann", "ann@example.com", 1))
+    mapped = settings.parse({"dal": {"map": {"sqlite://*": "datastore:///mapped"}}}, root=tmp_path, place="test")
+    settings.use(replace(mapped, data=":memory:"))
+    assert counterpart(SQL, application) == "datastore:///mapped"
+    assert run_import(options_for(application, datastore=counterpart(SQL, application))) == 0
+    there = DAL(SQL)
+    application.define(there)
+    assert there._adapter.dbengine == "datastore"
+    assert there.person[1].name == "Ann"

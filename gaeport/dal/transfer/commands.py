@@ -80,7 +80,7 @@ def run_import(options: Options, *, only_check: bool = False) -> int:
     pairs = [(table, target[table._tablename]) for table in chosen(source, options.tables)]
     if only_check:
         return _checked(check(pairs, options.told("checked")))
-    if not options.agreed(f"import from {shown(options.sql)}", options.mode == "replace"):
+    if not options.agreed(f"import from {shown(options.sql)} to {options.datastore}", options.mode == "replace"):
         return FAILED
     state = options.state("import", target._adapter.store)
     incoming = Incoming(pairs, state, options.told("imported"))
@@ -102,7 +102,7 @@ def run_export(options: Options) -> int:
     _check_engines(options)
     source = opened(options.datastore, options.application)
     tables = chosen(source, options.tables)
-    if not options.agreed(f"export to {shown(options.sql)}", options.mode == "replace"):
+    if not options.agreed(f"export from {options.datastore} to {shown(options.sql)}", options.mode == "replace"):
         return FAILED
     big_ids = engine_of(options.sql) != "sqlite" and needs_big_ids(tables)
     target = opened(options.sql, options.application, big_ids=big_ids)
@@ -141,13 +141,15 @@ def run_unique(
     name, _, field = label.partition(".")
     if not name or not field:
         raise ConfigurationError(f"{label!r}: write TABLE.FIELD")
+    if engine_of(datastore) != DATASTORE:
+        raise ConfigurationError(f"{shown(datastore)}: expected datastore://…")
     db = opened(datastore, application or Application(lambda db: _bare(db, name, field)))
     (table,) = chosen(db, [name])
     columns = TableColumns(table)
     if field not in columns.columns:
         raise ConfigurationError(f"{name} has no field {field!r}; it has: {', '.join(columns.columns)}")
     columns.unique = [columns.columns[field]]
-    if not only_check and not agreed(f"make the markers of {label}", False):
+    if not only_check and not agreed(f"make the markers of {label} in {datastore}", False):
         return FAILED
     count, duplicates = Markers(db._adapter.store).backfill(
         columns, lambda done: tell(f"{label}: {done:,} rows", None), only_check=only_check

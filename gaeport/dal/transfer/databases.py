@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from gaeport.dal.schemes import as_written, translate
 from gaeport.dal.transfer.definitions import Application
 from gaeport.errors import ConfigurationError, GaeportError
 
@@ -19,6 +20,12 @@ def engine_of(uri: str) -> str:
 def shown(uri: str) -> str:
     """Return a connection string without its password."""
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:…@", uri)
+
+
+def counterpart(uri: str, application: Application) -> str:
+    """Return the connection string on Datastore that belongs to a SQL one: by `[dal] map`, else `datastore://`."""
+    folder = application.databases
+    return translate(uri, str(folder.absolute()) if folder is not None else None) or f"{DATASTORE}://"
 
 
 def opened(uri: str, application: Application, *, must_exist: bool = False, big_ids: bool = False) -> Any:
@@ -40,16 +47,17 @@ def opened(uri: str, application: Application, *, must_exist: bool = False, big_
     if must_exist and uri.startswith(_SQLITE) and not (folder / uri.removeprefix(_SQLITE)).is_file():
         raise ConfigurationError(f"{shown(uri)}: there is no file {folder / uri.removeprefix(_SQLITE)}")
     try:
-        db = DAL(
-            uri,
-            folder=str(folder) if folder.is_dir() else None,
-            attempts=1,
-            pool_size=0,
-            migrate=False,
-            migrate_enabled=False,
-            bigint_id=big_ids,
-            adapter_args={"foreign_keys": False},  # SQLite: rows arrive before those that they refer to
-        )
+        with as_written():
+            db = DAL(
+                uri,
+                folder=str(folder) if folder.is_dir() else None,
+                attempts=1,
+                pool_size=0,
+                migrate=False,
+                migrate_enabled=False,
+                bigint_id=big_ids,
+                adapter_args={"foreign_keys": False},  # SQLite: rows arrive before those that they refer to
+            )
     except GaeportError:
         raise
     except Exception as error:
@@ -73,6 +81,8 @@ def _define(db: Any, application: Application, uri: str) -> None:
         table.virtualfields.clear()
         for field in table:
             field.filter_in = field.filter_out = None
+    if db._adapter.dbengine == DATASTORE:
+        db._adapter.store.units.buffered = False  # what is moved is committed batch by batch, whatever `?buffer` says
     if db._adapter.dbengine == "mysql":
         db.executesql("SET FOREIGN_KEY_CHECKS=0")
 

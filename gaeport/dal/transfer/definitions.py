@@ -123,15 +123,21 @@ def chosen(db: Any, names: Sequence[str]) -> list[Any]:
         there = ", ".join(sorted(db.tables)) or "none"
         raise ConfigurationError(f"no such table: {', '.join(unknown) or 'any'}; the application defines: {there}")
     for table in db:
-        _check_references(db, table)
+        _check(db, table)
     wanted = set(names or db.tables)
     done: dict[str, Any] = {}
     for name in db.tables:
         _visit(db, name, done, set())
+    keyed = [name for name in done if name in wanted and getattr(done[name], "_primarykey", None)]
+    if keyed:
+        raise ConfigurationError(
+            f"{', '.join(keyed)}: tables with a primarykey of their own are not moved; --table NAME names the others"
+        )
     return [table for name, table in done.items() if name in wanted]
 
 
-def _check_references(db: Any, table: Any) -> None:
+def _check(db: Any, table: Any) -> None:
+    """Refuse a table that refers to one that is not defined."""
     for field in table:
         kind, _, other = str(field.type).partition(" ")
         name = other.strip().partition(".")[0]

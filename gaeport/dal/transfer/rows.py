@@ -81,6 +81,7 @@ def entity_of(table: Any, row: Any, key: Any) -> Any:
     entity = wire.Entity(key=key)
     for column in columns_of(table).columns.values():
         column.put(entity, stored(column, row))
+    columns_of(table).fold(entity)
     return entity
 
 
