@@ -45,7 +45,6 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
     can_select_for_update = False
 
     def _initialize_(self) -> None:
-        self.pool_size = 0
         self._find_work_folder()
         self.address = parse(self.uri)
         self.store = Store(self.address)

@@ -8,7 +8,7 @@ from gaeport.errors import ConfigurationError
 
 SCHEME = "datastore"
 SCAN_LIMIT = 1_000  # entities
-_CHOICES = {"ids": ("datastore", "time"), "buffer": ("", "request")}
+_CHOICES = {"ids": ("datastore", "time", "counter"), "buffer": ("", "request")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,8 @@ class Address:
         namespace: the Datastore namespace; None for that of the settings.
         database: the Datastore database; None for that of the settings.
         scan_limit: entities that one query may read for what is filtered, ordered or grouped in memory.
-        ids: "datastore" lets Datastore allocate ids; "time" makes them here, increasing with time.
+        ids: "datastore" lets Datastore allocate ids; "time" makes them here, increasing with time; "counter"
+            counts each table's from 1.
         buffer: "request" keeps writes until `commit()`; "" commits each when it is made.
     """
 

@@ -1,8 +1,5 @@
 """Inserts, updates and deletes: each row by compare-and-set, rows packed into few commits."""
 
-import random
-import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +8,7 @@ from pydal.objects import Expression, Query
 
 from gaeport.dal.columns import Column, TableColumns, columns_of, is_null
 from gaeport.dal.errors import IntegrityError
+from gaeport.dal.ids import Ids, incomplete
 from gaeport.dal.plan import Plan
 from gaeport.dal.store import chunks
 from gaeport.dal.uniques import KIND as MARKER
@@ -21,25 +19,7 @@ from gaeport.datastore.client import Found, backoff
 from gaeport.errors import AlreadyExists, FailedPrecondition, NotFound
 
 ATTEMPTS = 8  # of a compare-and-set against others that write the same rows
-_TIME_START = 1_577_836_800  # seconds; 2020-01-01: 41 bits of milliseconds from there reach to 2089
-_RANDOM_BITS = 12
 _CONFLICTS = (AlreadyExists, FailedPrecondition, NotFound)
-
-
-class TimeIds:
-    """Makes ids that grow with time: milliseconds since 2020, then twelve random bits; below 2^53."""
-
-    def __init__(self) -> None:
-        self._last = 0
-        self._lock = threading.Lock()
-
-    def next(self) -> int:
-        """Return an id above all that this process made before."""
-        with self._lock:
-            milliseconds = int((time.time() - _TIME_START) * 1000)
-            made = (milliseconds << _RANDOM_BITS) | random.getrandbits(_RANDOM_BITS)
-            self._last = max(self._last + 1, made)
-            return self._last
 
 
 class Writes:
@@ -52,7 +32,7 @@ class Writes:
         self.adapter = adapter
         self.store = adapter.store
         self.uniques = Uniques(adapter.store)
-        self._time_ids = TimeIds()
+        self.ids = Ids(adapter.store)
 
     # Inserts.
 
@@ -138,8 +118,8 @@ class Writes:
         taken = self.store.lookup(columns, [columns.row_id(key) for key in rows if not incomplete(key)])
         for found in taken:
             number = columns.row_id(found.entity.key)
-            if number not in given:  # another process made the same id by time
-                _renumber(mutations, columns.kind, int(number), self._time_ids.next())
+            if number not in given:  # another process made the same id by time, or the counter met a given one
+                _renumber(mutations, columns.kind, int(number), self.ids.another(columns))
                 continue
             raise _taken(columns, number)
         return self.uniques.settle(columns, mutations)
@@ -162,22 +142,18 @@ class Writes:
         client = self.store.client
         if number is not None and number < 1:
             raise IntegrityError(f"{columns.kind}.{columns.id_name}: {number} is no id; ids are above 0")
-        if number is None and self.store.address.ids == "time":
-            number = -self._time_ids.next()
-        key = client.key(columns.kind, abs(number) if number is not None else 0)
+        key = client.key(columns.kind, number or 0)
         if number is None:
             key.path[0].ClearField("id")
-        elif number > 0:
-            self.store.client.reserve_ids([key])  # so that Datastore never allocates it
         return key
 
     def _complete_keys(self, columns: TableColumns, entities: Sequence[Any]) -> None:
-        """Allocate ids where markers have to name them, or the application has to know them before the commit."""
-        waiting = [entity for entity in entities if incomplete(entity.key)]
-        if (columns.unique or self.unit is not None) and waiting:
-            keys = self.store.client.allocate_ids([entity.key for entity in waiting])
-            for entity, key in zip(waiting, keys, strict=True):
-                entity.key.CopyFrom(key)
+        """Give new rows ids, where markers have to name them or the application has to know them before the commit."""
+        given = [entity.key.path[0].id for entity in entities if entity.key.path[0].id]
+        if given:
+            self.ids.passed(columns, given)
+        now = bool(columns.unique) or self.unit is not None
+        self.ids.complete(columns, [entity.key for entity in entities], now=now)
 
     # Updates and deletes.
 
@@ -323,6 +299,7 @@ class Writes:
     def truncate(self, table: Any) -> int:
         """Delete all rows of a table, and the markers of their unique values; return how many."""
         columns = columns_of(table)
+        self.ids.reset(columns)
         if columns.unique or self.unit is not None:
             query = self.adapter.id_query(table)
             query.ignore_common_filters = True
@@ -331,12 +308,6 @@ class Writes:
         for group in chunks([[wire.Mutation(delete=key)] for key in keys]):
             self.store.commit([mutation for entry in group for mutation in entry])
         return len(keys)
-
-
-def incomplete(key: Any) -> bool:
-    """Return whether Datastore has yet to allocate a key's id."""
-    last = key.path[0]
-    return not (last.id or last.name)
 
 
 def _given(columns: TableColumns, rows: Sequence[Any], entities: Sequence[Any]) -> set[Any]:

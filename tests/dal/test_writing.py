@@ -136,10 +136,28 @@ def test_an_id_by_time_that_another_process_made_too_is_replaced(
     db = connect("datastore://?ids=time")
     db.define_table("t", Field("a", unique=True))
     ids = iter([7, 7, 8])
-    monkeypatch.setattr(db._adapter.writes._time_ids, "next", lambda: next(ids))
+    monkeypatch.setattr(db._adapter.writes.ids, "by_time", lambda: next(ids))
     assert [db.t.insert(a="x"), db.t.insert(a="y")] == [7, 8]
     with pytest.raises(IntegrityError, match="the row 8"):
         db.t.insert(a="y", id=9)
+
+
+def test_counted_ids_run_from_one_for_each_table_and_leave_out_what_is_taken(connect: Callable[..., Any]) -> None:
+    db, other = connect("datastore://?ids=counter"), connect("datastore:///other?ids=counter")
+    for base in (db, other):
+        base.define_table("t", Field("a", unique=True))
+        base.define_table("u", Field("a"))
+    assert [int(db.t.insert(a="x")), int(db.u.insert(a="x")), int(other.t.insert(a="x"))] == [1, 1, 1]
+    with meter.measure() as counted:
+        assert [int(number) for number in db.u.bulk_insert([{"a": "x"} for _ in range(50)])] == list(range(2, 52))
+    assert counted.calls == {"Lookup": 1, "Commit": 2}
+    db.t.insert(id=20, a="y")
+    assert db.t.insert(a="z") == 21
+    with db.transaction():
+        assert db.t.insert(a="w") == 22
+    client = datastore.client()
+    client.commit([wire.Mutation(insert=wire.Entity(key=client.key("t", 23)))])  # NDB does not count
+    assert db.t.insert(a="v") == 24
 
 
 def test_deletes_follow_references_as_the_field_says(db: Any) -> None:
