@@ -55,9 +55,8 @@ def check(text: str) -> None:
     Raises:
         ScheduleError: App Engine does not take it.
     """
-    parser = _Parser(text)
     try:
-        parser.schedule()
+        _Parser(text).schedule()
     except ScheduleError as error:
         raise ScheduleError(f"{text!r}: {error}; forms that are taken: {_EXAMPLES}") from None
 

@@ -104,7 +104,7 @@ hourly
 daily
 EVERY 5 MINUTES
 Every Monday 09:00
-""".split("\n")[:-1]
+""".splitlines()
 
 _ORACLE = """
 import json, sys
