@@ -1,4 +1,4 @@
-"""Sessions: a middleware for any WSGI application, an interface for Flask, an engine for Django, a store for web2py's."""
+"""Sessions: a middleware for any WSGI application, an interface for Flask, an engine for Django, a store for web2py."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
