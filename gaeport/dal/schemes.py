@@ -73,10 +73,10 @@ def translate(uri: str, folder: str | None = None) -> str | None:
     scheme, _, rest = uri.partition("://")
     if scheme not in SCHEMES:
         return None
-    # Ids that grow with time: web2py's applications order by id.
+    # As web2py expects: ids grow with time, since its applications order by them, and a failed request leaves nothing.
     if scheme == "firestore":  # pyDAL's takes the project
-        return f"{SCHEME}://{dict(parse_qsl(rest)).get('id', '')}?ids=time"
-    return f"{SCHEME}:///{rest.strip('/')}?ids=time"
+        return f"{SCHEME}://{dict(parse_qsl(rest)).get('id', '')}?ids=time&buffer=request"
+    return f"{SCHEME}:///{rest.strip('/')}?ids=time&buffer=request"
 
 
 def _filled(target: str, namespace: str, app: str) -> str:

@@ -16,7 +16,6 @@ IDLE = 86_400.0  # seconds, a day: what an ordinary session lives without being 
 _MAX_ID = 2**53  # as exact in JavaScript and in a float as every other id
 
 
-@cache
 def web2py(url: str | None = None, *, idle: float = IDLE) -> "Database":
     """Return what web2py keeps sessions in: `session.connect(request, response, db=gaeport.sessions.web2py(url))`.
 
@@ -28,7 +27,13 @@ def web2py(url: str | None = None, *, idle: float = IDLE) -> "Database":
         ConfigurationError: the URL is unknown.
         MissingExtraError: the store's client library is not installed.
     """
-    return Database(connect(url or settings.current().cache.url).namespace("web2py"), idle)
+    return _database(url or settings.current().cache.url, idle)
+
+
+@cache
+def _database(url: str, idle: float) -> "Database":
+    """Return the one database of a URL: models, which name it, run on every request."""
+    return Database(connect(url).namespace("web2py"), idle)
 
 
 class Database:

@@ -1,4 +1,4 @@
-"""web2py as its users have it: a tree, with an application of our own in it, made into a project by `gaeport new`."""
+"""web2py as its users have it: a tree, with applications of our own in it, made into a project by `gaeport new`."""
 
 import os
 import shutil
@@ -34,14 +34,15 @@ def tree() -> Path:
 
 @pytest.fixture(scope="session")
 def project(tree: Path, memcached_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `gaeport new` makes of the tree with the application `shop` in it."""
+    """What `gaeport new` makes of the tree with the applications `shop` and `kept` in it."""
     source = tmp_path_factory.mktemp("source") / "web2py"
     shutil.copytree(tree, source, ignore=shutil.ignore_patterns(".git", "__pycache__"))
-    shop = source / "applications" / "shop"
-    shutil.copytree(source / "applications" / "welcome", shop, ignore=shutil.ignore_patterns("models"))
-    shutil.copytree(HERE / "shop", shop, dirs_exist_ok=True)
-    model = shop / "models" / "db.py"
-    model.write_text(model.read_text().replace("memcached://MEMCACHED", memcached_server.url))
+    for name in ("shop", "kept"):
+        app = source / "applications" / name
+        shutil.copytree(source / "applications" / "welcome", app, ignore=shutil.ignore_patterns("models"))
+        shutil.copytree(HERE / name, app, dirs_exist_ok=True)
+        model = app / "models" / "db.py"
+        model.write_text(model.read_text().replace("memcached://MEMCACHED", memcached_server.url))
     folder = tmp_path_factory.mktemp("project") / "site"
     done = run(source, "new", str(folder), "--web2py", str(source))
     assert done.returncode == 0, done.stderr

@@ -110,6 +110,11 @@ def test_an_exception_gives_a_ticket(visitor: Visitor) -> None:
     assert re.search(r"/admin/default/ticket/shop/[\w.-]+", answer.text)
 
 
+def test_what_a_failed_request_wrote_is_undone(member: TestApp) -> None:
+    member.get("/shop/default/lost", status=500)
+    assert member.get("/shop/default/tagged/lost").text == ""
+
+
 def test_a_write_outside_the_mounts_is_refused(visitor: Visitor, project: Path) -> None:
     visitor().get("/shop/default/write", status=500)
     assert not Path(project, "web2py/applications/shop/static/new.txt").exists()

@@ -38,7 +38,7 @@ def broken():
 
 
 def lost():
-    db.item.insert(name="never to be seen")
+    db.item.insert(name="never to be seen", tags=["lost"])
     raise ValueError("after a write")
 
 
