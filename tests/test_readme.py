@@ -202,6 +202,7 @@ def test_every_setting_is_documented() -> None:
         settings.LimitsSettings,
         settings.PriceSettings,
         settings.ConsoleSettings,
+        settings.TicketSettings,
         settings.BundleSettings,
     ):
         for item in fields(kind):

@@ -41,6 +41,7 @@ class FileSystem:
 def files(monkeypatch: pytest.MonkeyPatch, project: Path) -> FileSystem:
     stand_in = FileSystem()
     monkeypatch.setattr(wsgi, "fs", stand_in)
+    settings.configure(root=project, tickets={"enabled": False})
     return stand_in
 
 
@@ -132,6 +133,17 @@ def test_an_exception_ends_the_request_as_failed(files: FileSystem) -> None:
     with pytest.raises(ValueError, match="mine"):
         Server(files.events).run(wsgi.wrap(app))
     assert files.events == ["mount", "begin", ("end", True)]
+
+
+def test_an_exception_that_becomes_a_ticket_ends_the_request_as_failed(files: FileSystem, project: Path) -> None:
+    def app(environ: dict[str, Any], start_response: Start) -> list[bytes]:
+        raise ValueError("mine")
+
+    settings.configure(root=project)
+    server = Server(files.events)
+    assert b"Ticket" in server.run(wsgi.wrap(app))
+    assert server.status.startswith("500")
+    assert files.events[:3] == ["mount", "begin", ("end", True)]
 
 
 def test_an_exception_in_the_body_ends_the_request_as_failed_once(files: FileSystem) -> None:
