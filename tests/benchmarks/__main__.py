@@ -13,14 +13,26 @@ from gaeport.errors import ConfigurationError, EmulatorError
 from tests.benchmarks.options import ROOT, Options, forget_variables
 from tests.benchmarks.report import Section, as_markdown, as_text, machine
 
-SECTIONS = ("imports", "outside", "calls", "ratios", "engine", "sessions", "startup", "copies")
+SECTIONS = (
+    "imports",
+    "outside",
+    "calls",
+    "ratios",
+    "engine",
+    "server",
+    "growth",
+    "sessions",
+    "dal",
+    "startup",
+    "copies",
+)
 
 
 def main() -> int:
     """Run what was asked for; returns 1 when a budget was missed and --strict asked to tell."""
     arguments = _parse()
     forget_variables()
-    options = Options(arguments.emulator_host, arguments.copy_mb << 20)
+    options = Options(arguments.emulator_host, arguments.copy_mb << 20, arguments.entities)
     if arguments.only:
         _say(import_module(f"tests.benchmarks.{arguments.only}").measure(options).to_json())
         return 0
@@ -40,11 +52,16 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--no-emulator", action="store_true", help="leave Google's Firestore emulator out")
     parser.add_argument("--copy-mb", type=int, default=256, metavar="MB", help="size of the copied file (%(default)s)")
-    parser.add_argument("--large", dest="copy_mb", action="store_const", const=1024, help="copy 1 GiB")
+    parser.add_argument(
+        "--entities", type=int, default=100_000, metavar="N", help="entities of a large Datastore (%(default)s)"
+    )
+    parser.add_argument("--large", action="store_true", help="copy 1 GiB, and fill a Datastore with 1,000,000 entities")
     parser.add_argument("--strict", action="store_true", help="exit 1 when a budget is missed")
     parser.add_argument("--only", choices=SECTIONS, help=argparse.SUPPRESS)
     parser.add_argument("--emulator-host", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.large:
+        arguments.copy_mb, arguments.entities = 1024, 1_000_000
     for name in arguments.sections:
         if name not in SECTIONS:
             parser.error(f"unknown section {name!r}; valid: {', '.join(SECTIONS)}")
@@ -62,7 +79,7 @@ def _emulator(stack: ExitStack) -> str:
 def _section(name: str, host: str, options: Options) -> Section:
     start = time.monotonic()
     command = [sys.executable, "-m", "tests.benchmarks", "--only", name, "--emulator-host", host]
-    command += ["--copy-mb", str(options.copy_bytes >> 20)]
+    command += ["--copy-mb", str(options.copy_bytes >> 20), "--entities", str(options.entities)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         section = Section(name, ("",))

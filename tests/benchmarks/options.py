@@ -33,10 +33,12 @@ class Options:
     Attributes:
         emulator: "host:port" of a Firestore emulator in Datastore mode, or "" for none.
         copy_bytes: the size of the file that the copies copy.
+        entities: how many make a large Datastore.
     """
 
     emulator: str
     copy_bytes: int
+    entities: int
 
 
 def forget_variables() -> None:

@@ -81,15 +81,16 @@ def cpu_nanoseconds(work: Work, calls: int) -> float:
     return (time.thread_time_ns() - start) / calls
 
 
-def python(code: str, *, folder: str | os.PathLike[str] | None = None, **variables: str) -> str:
+def python(code: str, *arguments: str, folder: str | os.PathLike[str] | None = None, **variables: str) -> str:
     """Run a program in a new interpreter and return what it prints.
 
     Args:
         code: the program.
+        *arguments: its command line.
         folder: its working directory.
         **variables: added to the environment.
     """
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, **variables}, stdout=subprocess.PIPE, check=True, text=True
     )
