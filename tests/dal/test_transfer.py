@@ -12,12 +12,13 @@ from pydal.helpers.classes import SQLCustomType
 
 from gaeport import meter, settings
 from gaeport.dal import DAL, Field, IntegrityError
-from gaeport.dal.transfer import commands, incoming
+from gaeport.dal.transfer import commands, incoming, state
 from gaeport.dal.transfer.commands import Options, run_export, run_import
 from gaeport.dal.transfer.databases import counterpart
 from gaeport.dal.transfer.definitions import Application, from_folder
 from gaeport.dal.transfer.files import Folder, Functions
-from gaeport.errors import ConfigurationError
+from gaeport.datastore.client import Client
+from gaeport.errors import ConfigurationError, Unavailable
 from tests.dal.transfer_sample import define, make_application
 
 SQL = "sqlite://storage.sqlite"
@@ -113,6 +114,15 @@ def test_ids_that_came_along_are_never_allocated_again(small: Any) -> None:
     there = on_datastore(application)
     assert there.person.insert(name="Cy") not in (7, 9)
     assert there.person[7].name == "Ann"
+
+
+def test_a_counter_of_ids_goes_on_above_those_that_came_along(small: Any) -> None:
+    db, application = small
+    add(db, (7, "Ann", None, 3), (9, "Bob", None, None))
+    assert run_import(options_for(application, datastore="datastore://?ids=counter")) == 0
+    there = DAL("datastore://?ids=counter")
+    application.define(there)
+    assert there.person.insert(name="Cy") == 10
 
 
 def test_values_of_unique_fields_are_taken_after_an_import(small: Any) -> None:
@@ -416,3 +426,35 @@ def test_the_sql_database_is_read_as_written_whatever_the_map_makes_of_it(small:
     application.define(there)
     assert there._adapter.dbengine == "datastore"
     assert there.person[1].name == "Ann"
+
+
+def test_a_file_that_cannot_be_written_stops_an_import_which_goes_on_once_it_can(
+    small: Any, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "up").mkdir()
+    (tmp_path / "up" / "a").write_bytes(b"1")
+    (tmp_path / "there").write_bytes(b"a file where a folder should be")
+    disk = Functions(os, open)
+    folders = [(Folder(str(tmp_path / "up"), disk), Folder(str(tmp_path / "there"), disk))]
+    assert run_import(options_for(small[1], folders=folders)) == 1
+    assert "The same command goes on from here" in capsys.readouterr().err
+    (tmp_path / "there").unlink()
+    assert run_import(options_for(small[1], folders=folders)) == 0
+    assert (tmp_path / "there" / "a").read_bytes() == b"1"
+
+
+def test_a_datastore_that_fails_stops_an_import_which_goes_on_once_it_answers(
+    small: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    db, application = small
+    add(db, (1, "Ann", "ann@example.com", 1))
+    with monkeypatch.context() as broken:
+        broken.setattr(Client, "commit", _unavailable)
+        broken.setattr(state, "ATTEMPTS", 1)
+        assert run_import(options_for(application)) == 1
+    assert "out of reach\nThe same command goes on" in capsys.readouterr().err
+    assert run_import(options_for(application)) == 0
+
+
+def _unavailable(*args: Any) -> None:
+    raise Unavailable("out of reach")

@@ -16,7 +16,7 @@ from gaeport.dal.transfer.incoming import Incoming, check
 from gaeport.dal.transfer.markers import Duplicate, Markers
 from gaeport.dal.transfer.outgoing import Outgoing, needs_big_ids
 from gaeport.dal.transfer.state import State
-from gaeport.errors import ConfigurationError
+from gaeport.errors import ConfigurationError, DatastoreError
 from gaeport.meter import Meter, measure
 
 OK, FAILED = 0, 1
@@ -194,7 +194,10 @@ def _moved(options: Options, run: Callable[[], None], state: State) -> int | Non
         for source, target in options.folders:
             files.copy(source, target, state, options.told_files("copied"))
     except TransferError as error:
-        _complain(f"{error}\nThe same command goes on from here; `--check` names all rows that do not fit.")
+        _complain(f"{error}\nThe same command goes on from here; `import --check` names all rows that do not fit.")
+        return FAILED
+    except (DatastoreError, OSError) as error:
+        _complain(f"{error}\nThe same command goes on from here.")
         return FAILED
     return None
 
@@ -242,7 +245,7 @@ def _name_duplicates(duplicates: Sequence[Duplicate]) -> None:
     for found in duplicates[:SHOWN]:
         _complain(f"{found.label}: the row {found.row} has {found.value!r}, as the row {found.holder} has")
     if len(duplicates) > SHOWN:
-        _complain(f"… {len(duplicates) - SHOWN:,} more")
+        _complain(f"… {len(duplicates) - SHOWN:,} more; `gaeport data unique TABLE.FIELD` finds all of one field")
 
 
 def _costs(meter: Meter, seconds: float) -> str:

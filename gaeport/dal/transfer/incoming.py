@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from gaeport.dal.columns import columns_of
+from gaeport.dal.columns import columns_of, id_of_key
 from gaeport.dal.store import Store, chunks
 from gaeport.dal.transfer.errors import TransferError
 from gaeport.dal.transfer.markers import Duplicate, Markers
@@ -15,6 +15,7 @@ from gaeport.datastore.client import retried
 from gaeport.datastore.limits import MAX_ENTITY
 
 BATCH = 450  # rows; with the state and some markers still one commit
+KEPT = 5_000  # duplicates that the state remembers, which is one entity; `gaeport data unique` finds all
 Tell = Callable[[str, int], object]  # a table, and how many of its rows have been dealt with
 
 
@@ -63,18 +64,18 @@ class Incoming:
         self._claim_again()
 
     def _write(self, target: Any, name: str, entities: Sequence[Any]) -> None:
-        columns, client = columns_of(target), self._store.client
+        columns, ids = columns_of(target), target._db._adapter.writes.ids
         for group in chunks([[wire.Mutation(upsert=entity)] for entity in entities]):
             rows = [mutation for (mutation,) in group]
-            keys = [mutation.upsert.key for mutation in rows]
-            retried(partial(client.reserve_ids, keys), REPEATABLE, ATTEMPTS)
-            self._state.tables[name] = keys[-1].path[0].id
+            numbers = [id_of_key(mutation.upsert.key) for mutation in rows]
+            retried(partial(ids.passed, columns, numbers), REPEATABLE, ATTEMPTS)
+            self._state.tables[name] = numbers[-1]
             # The state goes along: what is committed is known to be. Duplicates are noted once they are known.
             duplicates = self._markers.commit(
                 columns, [mutation.upsert for mutation in rows], [*rows, self._state.mutation()]
             )
             if duplicates:
-                self._state.duplicates += _noted(name, duplicates)
+                self._state.duplicates += _noted(name, duplicates)[: KEPT - len(self._state.duplicates)]
                 self._state.save()
 
     def _claim_again(self) -> None:
