@@ -161,6 +161,15 @@ def test_installed_packages_may_keep_their_bytecode() -> None:
     assert not rules.allow("/app/__pycache__/shop.pyc")
 
 
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has anonymous files with descriptors")
+def test_anonymous_memory_can_be_opened_again_for_writing(root: Path) -> None:
+    descriptor = os.memfd_create("content")
+    with open(f"/proc/self/fd/{descriptor}", "r+b") as again:
+        again.write(b"x")
+    assert os.pread(descriptor, 1, 0) == b"x"
+    os.close(descriptor)
+
+
 def test_everything_is_allowed_again_when_lifted(root: Path) -> None:
     readonly.lift()
     Path("sub/new.txt").write_text("new")

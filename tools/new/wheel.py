@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import gaeport
+from gaeport.errors import ConfigurationError
 
 _NAME = "gaeport"
 _TAG = "py3-none-any"
@@ -25,6 +26,9 @@ def build() -> bytes:
 
     The deploy-time tools are left out: they are never uploaded. Source of the form: "Binary distribution format",
     Python Packaging User Guide.
+
+    Raises:
+        ConfigurationError: the package is not installed, so that what it needs is not known.
     """
     package = Path(gaeport.__file__).parent
     contents = {
@@ -37,9 +41,12 @@ def build() -> bytes:
 
 
 def _metadata() -> dict[str, bytes]:
-    installed = metadata.distribution(_NAME)
+    # Beside a checkout's code may lie a build's left-overs, which are found first and have no METADATA.
+    installed = [found for found in metadata.distributions(name=_NAME) if found.read_text("METADATA")]
+    if not installed:
+        raise ConfigurationError("this gaeport is not installed: pip install it (or, in a checkout, pip install -e .)")
     folder = f"{_NAME}-{gaeport.__version__}.dist-info"
-    found = {f"{folder}/{name}": text.encode() for name in _KEPT if (text := installed.read_text(name)) is not None}
+    found = {f"{folder}/{name}": text.encode() for name in _KEPT if (text := installed[0].read_text(name)) is not None}
     found[f"{folder}/WHEEL"] = f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {_TAG}\n".encode()
     return found
 
