@@ -29,6 +29,7 @@ class Page:
 
 PAGES = (
     Page("", "Overview", "gaeport.console.overview"),
+    Page("tickets", "Tickets", "gaeport.console.tickets"),
     Page("stats", "Statistics", "gaeport.console.stats"),
 )
 

@@ -4,6 +4,7 @@ A page's template extends layout.html and fills its block `main`; parts.html has
 """
 
 import hashlib
+import math
 from datetime import UTC, datetime
 from functools import cache
 from http import HTTPStatus
@@ -85,12 +86,12 @@ def milliseconds(seconds: float) -> str:
 
 
 def dollars(price: float) -> str:
-    """Return US dollars with as many digits as say something: "$0.0000018", "$1.20"."""
-    if price == 0:
+    """Return US dollars with three digits that count, and cents at least: "$0.0000018", "$0.00346", "$1,234.50"."""
+    if price <= 0:
         return "$0"
-    if price >= 1:
-        return f"${price:,.2f}"
-    return f"${price:.9f}".rstrip("0") if price >= 1e-7 else f"${price:.2e}"
+    digits = max(2, 2 - math.floor(math.log10(price)))
+    text = f"{price:,.{digits}f}"
+    return f"${text.rstrip('0')}" if digits > 2 else f"${text}"
 
 
 def number(value: float) -> str:

@@ -11,7 +11,8 @@ from gaeport.stats.sample import Sample
 PERIODS = {1: "the last hour", 24: "the last day", 168: "the last week"}
 _PERIOD = 24  # hours
 _TOP = 15  # rows of the slowest and the dearest
-_ROWS = 50  # of routes, patterns, requests on one page
+_ROUTES = 25
+_ROWS = 50  # of patterns, and of requests on one page
 
 
 def answer(request: Request) -> Response:
@@ -39,8 +40,8 @@ def _all(request: Request, hours: int) -> Response:
         found=found,
         share=_share(),
         samples=samples,
-        routes=[row for row in routes if not route or row.route == route][:_ROWS],
-        left_out=max(0, len(routes) - _ROWS),
+        routes=[row for row in routes if not route or row.route == route][:_ROUTES],
+        left_out=max(0, len(routes) - _ROUTES),
         patterns=analysis.patterns(samples)[:_ROWS],
         slowest=analysis.slowest(samples, _TOP),
         dearest=analysis.dearest(samples, _TOP),

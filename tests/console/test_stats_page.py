@@ -86,17 +86,13 @@ def test_what_visitors_send_is_shown_as_text(admin: Visitor) -> None:
         lines=[(EVIL, 1, EVIL)] * 3,
     )
     sinks.write(sample)
-    for path in (
-        "/_ah/stats",
-        f"/_ah/stats/{sample.id}",
-        "/_ah/stats?route=" + "%3Cscript%3Ealert(1)",
-        "/_gaeport/%3Cscript%3E",
-    ):
-        page = admin.get(path)
-        assert "<script" not in page.text
-        assert "<img src=x" not in page.text
-        assert "49" not in page.text.replace(html.escape(EVIL), "") or "{{7*7}}" in page.text
+    paths = ("/_ah/stats", f"/_ah/stats/{sample.id}", "/_ah/stats?route=%3Cscript%3Ex", "/_gaeport/%3Cscript%3E")
+    for path in paths:
+        page = admin.get(path).text
+        assert "<script" not in page
+        assert "<img src=x" not in page
     shown = admin.get(f"/_ah/stats/{sample.id}").text
+    assert "{{7*7}}" in shown
     assert html.escape(EVIL).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in shown
 
 

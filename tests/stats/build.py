@@ -13,7 +13,7 @@ LINES: list[Line] = [
 ]
 
 
-def make(calls: int = 3, *, kind: str = "Order", line: int = 0, **given: Any) -> Sample:
+def make(calls: int = 3, /, *, kind: str = "Order", line: int = 0, **given: Any) -> Sample:
     """Return a sample of so many lookups by one line."""
     kept = [Call("Lookup", kind, index * 2.0, 1.5, 1, 60, 300, 6e-7, (line, 2)) for index in range(calls)]
     values: dict[str, Any] = {

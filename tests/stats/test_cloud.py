@@ -81,7 +81,7 @@ def test_reading_ends_at_a_bound(log: Log, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_refusal_says_which_role_is_missing(log: Log) -> None:
     log.refusal = grpc.StatusCode.PERMISSION_DENIED
-    with pytest.raises(cloud.NotReadable, match="roles/logging.viewer"):
+    with pytest.raises(cloud.NotReadable, match=r"roles/logging\.viewer"):
         cloud.read("shop", 1, log.client)
 
 
