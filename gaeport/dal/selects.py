@@ -10,15 +10,15 @@ from pydal.helpers.methods import use_common_filters
 from pydal.objects import Expression, Field, Select
 
 from gaeport.dal import scratch
+from gaeport.dal.aggregates import aggregable, aggregate, plain_aggregates
 from gaeport.dal.columns import TableColumns, columns_of, id_of_key
-from gaeport.dal.conditions import KEY, both, not_null
+from gaeport.dal.conditions import KEY
 from gaeport.dal.loading import Edge, Loader, Source, sources_of
 from gaeport.dal.nested import correlated, nested_in
 from gaeport.dal.plan import Plan
-from gaeport.dal.translation import Translation, conjuncts, operator_of, order_items, order_of, translate
+from gaeport.dal.translation import Translation, conjuncts, order_items, order_of, translate
 from gaeport.datastore import wire
 from gaeport.datastore.client import Found
-from gaeport.datastore.field_types import decimal_from_stored
 from gaeport.errors import NotOnDatastore, ScanLimitExceeded
 
 FIRST_BATCH = 100  # entities read at first where a limit may be satisfied before all are read
@@ -203,11 +203,8 @@ class Selects:
         """Return one row of counts, sums, averages, least and greatest values, read from the indexes alone."""
         if any(attributes.get(name) for name in (*_IN_MEMORY, "orderby", "limitby")):
             return None
-        wanted = [_aggregate_of(field) for field in fields]
-        if not wanted or None in wanted:
-            return None
-        inner = [field for _, field in wanted if field is not None]  # type: ignore[misc]
-        single = self._single(query, inner)
+        wanted = plain_aggregates(fields)
+        single = self._single(query, [field for _, field in wanted]) if wanted else None
         if single is None:
             return None
         table, query = single
@@ -216,34 +213,11 @@ class Selects:
             return None
         if self.adapter.store.touched(columns_of(table)):
             return None
-        if not all(_aggregable(table, name, field) for name, field in wanted):  # type: ignore[misc]
+        if not all(aggregable(table, name, field) for name, field in wanted):
             return None
-        row = tuple(self._aggregate(table, translation, name, field) for name, field in wanted)  # type: ignore[misc]
+        row = tuple(aggregate(self.adapter.store, table, translation, name, field) for name, field in wanted)
         self._plan("select", "aggregation", 0)
         return [self.adapter._colexpand(field, {}) for field in fields], [row]
-
-    def _aggregate(self, table: Any, translation: Translation, name: str, field: Any) -> Any:
-        columns, store = columns_of(table), self.adapter.store
-        if field.name == columns.id_name:
-            return store.aggregate(columns, translation.condition, "count").integer_value
-        column = columns.columns[field.name]
-        condition = both([translation.condition, not_null(column.prop)])
-        if name == "COUNT":
-            return store.aggregate(columns, condition, "count").integer_value
-        if name in ("MIN", "MAX"):
-            order = [(column.prop, wire.ASCENDING if name == "MIN" else wire.DESCENDING)]
-            first = next(store.fetch(columns, Translation(condition), order=order, limit=1), None)
-            return None if first is None else column.from_wire(first.entity.properties[column.prop])
-        # The sum of nothing is 0 in Datastore and NULL in SQL; the average tells the two apart.
-        average = store.aggregate(columns, translation.condition, "avg", column.prop)
-        if average.WhichOneof("value_type") == "null_value":
-            return None
-        if name == "AVG":
-            mean = average.double_value if average.WhichOneof("value_type") == "double_value" else average.integer_value
-            return mean / 10**column.kind.scale if column.kind.name == "decimal" else mean
-        total = store.aggregate(columns, translation.condition, "sum", column.prop)
-        number = getattr(total, total.WhichOneof("value_type"))
-        return decimal_from_stored(int(number), column.kind) if column.kind.name == "decimal" else number
 
     def count(self, query: Any, distinct: Any) -> int:
         """Return how many rows a query selects, or how many different values they have of what `distinct` says."""
@@ -485,33 +459,6 @@ def _among(seen: dict[tuple[str, int | str], Found], fields: Sequence[Any], rows
         if columns is not None and field.name == columns.id_name:
             chosen.setdefault(columns.kind, set()).update(row[at] for row in rows)
     return {path: found for path, found in seen.items() if path[0] not in chosen or path[1] in chosen[path[0]]}
-
-
-def _aggregate_of(expression: Any) -> tuple[str, Any] | None:
-    """Return what an expression aggregates and which field, or None where it is no plain aggregate of a field."""
-    if isinstance(expression, Field) or not isinstance(expression, Expression):
-        return None
-    name = operator_of(expression)
-    if name == "_as":
-        return _aggregate_of(expression.first)
-    if name == "count" and isinstance(expression.first, Field) and not expression.second:
-        return "COUNT", expression.first
-    if name == "aggregate" and isinstance(expression.first, Field):
-        return (expression.second, expression.first) if expression.second in ("SUM", "AVG", "MIN", "MAX") else None
-    return None
-
-
-def _aggregable(table: Any, name: str, field: Any) -> bool:
-    if field._tablename != table._tablename:
-        return False
-    columns = columns_of(table)
-    if field.name == columns.id_name:
-        return name == "COUNT"
-    column = columns.columns[field.name]
-    if not column.searchable or column.kind.is_list:
-        return False
-    numeric = column.kind.name in ("integer", "bigint", "double", "float", "decimal") and column.kind.scaled
-    return name in ("COUNT", "MIN", "MAX") or numeric
 
 
 def _reasons(fields: Sequence[Any], attributes: dict[str, Any]) -> list[str]:

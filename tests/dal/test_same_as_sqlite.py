@@ -4,6 +4,7 @@ import datetime
 import random
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -161,7 +162,7 @@ class Calls:
         self.both(lambda db: db(where(db.t)).count(distinct=db.t[name]))
         self.both(lambda db: {row[name] for row in db(where(db.t)).select(db.t[name], distinct=True)})
         for method in ["max", "min", *(["sum", "avg"] if kind in NUMERIC else [])]:
-            self.both(lambda db, method=method: aggregate(db(where(db.t)), getattr(db.t[name], method)()))  # type: ignore[misc]
+            self.both(partial(aggregate, where, name, method))
 
     def join(self) -> None:
         """Join the table with itself along a reference."""
@@ -232,9 +233,10 @@ def compared(first: Any, operator: str, value: Any) -> Any:
     }[operator]()
 
 
-def aggregate(rows: Any, expression: Any) -> Any:
+def aggregate(where: Callable[[Any], Any], name: str, method: str, db: Any) -> Any:
     """Return the one value of an aggregate."""
-    return rows.select(expression).first()[expression]
+    expression = getattr(db.t[name], method)()
+    return db(where(db.t)).select(expression).first()[expression]
 
 
 def compare(connect: Callable[..., Any], seed: str, options: str = "") -> None:
