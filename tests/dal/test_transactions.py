@@ -1,6 +1,7 @@
 """Transactions and the request's buffer: what reads see, what is written, and what happens when others interfere."""
 
 import logging
+import random
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -361,3 +362,37 @@ def test_the_scratch_of_a_thread_goes_with_its_connection(buffered: Any) -> None
     outcomes: list[int] = []
     meanwhile(buffered, lambda: outcomes.append(int(buffered.t.insert(n=1))))
     assert buffered.t(outcomes[0]).n == 1
+
+
+@pytest.mark.emulator
+def test_transactions_and_buffers_work_on_the_firestore_emulator(
+    connect: Callable[..., Any], firestore_emulator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATASTORE_EMULATOR_HOST", firestore_emulator)
+    place = f"datastore://gaeport-dal/n{random.randrange(2**32)}"
+    db, buffered = define(connect(place)), define(connect(f"{place}?buffer=request"))
+    with db.transaction():
+        first = db.t.insert(n=0, name="a")
+        assert (db.t(first).n, db(db.t).count()) == (0, 1)
+        with pytest.raises(IntegrityError):
+            db.t.insert(name="a")
+
+    def add() -> None:
+        db.transaction(lambda: db.t(first).update_record(n=db.t(first).n + 1), attempts=50)
+        db._adapter.close()
+
+    threads = [threading.Thread(target=add) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert db.t(first).n == 3
+    buffered(buffered.t.id == first).update(n=buffered.t.n + 1)
+    buffered.t.insert(name="b")
+    db(db.t.id == first).update(n=10)
+    buffered.commit()
+    assert [(row.n, row.name) for row in db(db.t).select(orderby=db.t.name)] == [(11, "a"), (None, "b")]
+    buffered.t(first, _for_update=True)
+    db(db.t.id == first).update(n=20)
+    with pytest.raises(TransactionConflict):
+        buffered.commit()
