@@ -99,8 +99,9 @@ class Connection:
         except OSError:
             pass  # the peer is gone, and with it all who wait for an answer
         finally:
-            for stream in list(self._streams.values()):
-                stream.cancelled = True
+            with self._sending:
+                for stream in self._streams.values():
+                    stream.cancelled = True
             self.close()
             self._sock.close()
 
@@ -117,7 +118,7 @@ class Connection:
         with self._sending:
             if stream.cancelled:
                 return
-            if len(body) <= min(_FRAME_OUT, stream.window, self._window):
+            if not body or len(body) <= min(_FRAME_OUT, stream.window, self._window):
                 self._window -= len(body)
                 self._streams.pop(stream.id, None)
                 middle = _frame(_DATA, 0, stream.id, body) if body else b""
