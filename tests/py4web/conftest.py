@@ -20,7 +20,7 @@ SETTINGS = """
 app = "py4web.core:wsgi(apps_folder='apps', password_file='password.txt', dashboard_mode='full')"
 
 [dal.map]
-"sqlite://*" = "datastore:///{namespace}-{app}?ids=time"
+"sqlite://*" = "datastore:///{namespace}-{app}?ids=time&buffer=request"
 
 [[mount]]
 path = "apps/.service"
