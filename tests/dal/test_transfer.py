@@ -3,6 +3,8 @@
 import os
 import pickle
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,21 @@ from tests.dal.transfer_sample import define, make_application
 SQL = "sqlite://storage.sqlite"
 
 
+_open: list[Any] = []
+
+
+def connect(uri: str, **options: Any) -> Any:
+    """Open a database that is closed after the test."""
+    _open.append(DAL(uri, **options))
+    return _open[-1]
+
+
 @pytest.fixture(autouse=True)
-def _memory(tmp_path: Path) -> None:
+def _memory(tmp_path: Path) -> Iterator[None]:
     settings.configure(data=":memory:", root=str(tmp_path))
+    yield
+    while _open:
+        _open.pop().close()
 
 
 @pytest.fixture
@@ -48,7 +62,7 @@ def small(tmp_path: Path) -> tuple[Any, Application]:
         db.define_table("person", Field("name"), Field("email", unique=True), Field("age", "integer"))
 
     (tmp_path / "databases").mkdir()
-    db = DAL(SQL, folder=str(tmp_path / "databases"))
+    db = connect(SQL, folder=str(tmp_path / "databases"))
     tables(db)
     db.executesql("DROP TABLE person")  # without the UNIQUE that SQLite would hold to
     db.executesql("CREATE TABLE person(id INTEGER PRIMARY KEY, name TEXT, email TEXT, age INTEGER)")
@@ -63,14 +77,14 @@ def add(db: Any, *people: tuple[Any, ...]) -> None:
 
 
 def on_datastore(application: Application) -> Any:
-    db = DAL("datastore://")
+    db = connect("datastore://")
     application.define(db)
     return db
 
 
 def dump(path: Path) -> dict[str, list[Any]]:
     """Return all rows of a SQLite file as they are stored."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {name: connection.execute(f"SELECT * FROM {name} ORDER BY 1").fetchall() for name in names}
 
@@ -94,7 +108,7 @@ def test_a_web2py_application_comes_back_from_datastore_as_it_went(shop: Path) -
 
 def test_the_rows_on_datastore_are_those_that_the_same_models_read_from_sqlite(shop: Path) -> None:
     assert run_import(options_for(from_folder(shop, SQL))) == 0
-    here, there = DAL(SQL, folder=str(shop / "databases"), migrate=False), DAL("datastore://")
+    here, there = connect(SQL, folder=str(shop / "databases"), migrate=False), connect("datastore://")
     for db in (here, there):
         define(db)
     for name in here.tables:
@@ -120,7 +134,7 @@ def test_a_counter_of_ids_goes_on_above_those_that_came_along(small: Any) -> Non
     db, application = small
     add(db, (7, "Ann", None, 3), (9, "Bob", None, None))
     assert run_import(options_for(application, datastore="datastore://?ids=counter")) == 0
-    there = DAL("datastore://?ids=counter")
+    there = connect("datastore://?ids=counter")
     application.define(there)
     assert there.person.insert(name="Cy") == 10
 
@@ -189,7 +203,7 @@ def test_a_row_that_pydal_cannot_read_is_named(tmp_path: Path, capsys: Any) -> N
     def tables(db: Any) -> None:
         db.define_table("event", Field("day", "date"))
 
-    db = DAL(SQL, folder=str(tmp_path))
+    db = connect(SQL, folder=str(tmp_path))
     tables(db)
     for number, day in ((1, "2024-02-29"), (2, "someday")):
         db.executesql("INSERT INTO event VALUES (?, ?)", placeholders=(number, day))
@@ -270,7 +284,7 @@ def test_the_next_id_after_an_export_is_above_those_that_came_along(small: Any, 
     there = on_datastore(application)
     last = max(int(there.person.insert(name="Ann")) for _ in range(3))
     assert run_export(options_for(application, sql="sqlite://new.sqlite")) == 0
-    db = DAL("sqlite://new.sqlite", folder=str(tmp_path / "databases"))
+    db = connect("sqlite://new.sqlite", folder=str(tmp_path / "databases"))
     application.define(db)
     assert db.person.insert(name="Bob") > last
 
@@ -278,7 +292,7 @@ def test_the_next_id_after_an_export_is_above_those_that_came_along(small: Any, 
 def test_an_application_finds_exported_tables_as_its_own_migrations_left_them(shop: Path) -> None:
     assert run_import(options_for(from_folder(shop, SQL))) == 0
     assert run_export(options_for(from_folder(shop, SQL), sql="sqlite://new.sqlite")) == 0
-    db = DAL("sqlite://new.sqlite", folder=str(shop / "databases"))
+    db = connect("sqlite://new.sqlite", folder=str(shop / "databases"))
     define(db)
     assert db._migrated == []
     assert db(db.person).count() == 14
@@ -308,7 +322,7 @@ def test_fractions_of_seconds_which_pydal_writes_nowhere_do_not_make_an_export_d
 
 def test_only_the_tables_that_are_named_are_moved(shop: Path) -> None:
     assert run_import(options_for(from_folder(shop, SQL), tables=["event", "raw"])) == 0
-    db = DAL("datastore://")
+    db = connect("datastore://")
     define(db)
     assert db(db.event).count() == 14
     assert db(db.person).isempty()
@@ -317,19 +331,18 @@ def test_only_the_tables_that_are_named_are_moved(shop: Path) -> None:
 
 
 def test_table_files_of_several_databases_have_to_be_told_apart(shop: Path) -> None:
-    db = DAL("sqlite://other.sqlite", folder=str(shop / "databases"))
+    db = connect("sqlite://other.sqlite", folder=str(shop / "databases"))
     db.define_table("lonely", Field("name"))
-    db.close()
     with pytest.raises(ConfigurationError, match="the tables of which database"):
         from_folder(shop, "postgres://localhost/shop")
     (path,) = (shop / "databases").glob("*_lonely.table")
-    found = DAL("sqlite:memory")
+    found = connect("sqlite:memory")
     from_folder(shop, "postgres://localhost/shop", path.name[:6]).define(found)
     assert found.tables == ["lonely"]
 
 
 def test_names_keep_their_capitals(shop: Path) -> None:
-    db = DAL("sqlite:memory", migrate=False)
+    db = connect("sqlite:memory", migrate=False)
     from_folder(shop, SQL).define(db)
     assert "firstName" in db.person.fields
 
@@ -346,7 +359,7 @@ def test_a_table_that_others_refer_to_must_be_defined(tmp_path: Path) -> None:
     def tables(db: Any) -> None:
         db.define_table("thing", Field("owner", "list:reference person"))
 
-    DAL(SQL, folder=str(tmp_path)).commit()
+    connect(SQL, folder=str(tmp_path)).commit()
     with pytest.raises(ConfigurationError, match=r"thing\.owner refers to the table person"):
         run_import(options_for(Application(tables, tmp_path)))
 
@@ -382,7 +395,7 @@ def test_a_table_with_a_key_of_its_own_is_refused_by_name(tmp_path: Path) -> Non
         db.define_table("country", Field("code", length=2), Field("name"), primarykey=["code"])
         db.define_table("town", Field("name"))
 
-    db = DAL(SQL, folder=str(tmp_path))
+    db = connect(SQL, folder=str(tmp_path))
     tables(db)
     db.town.insert(name="Ur")
     db.commit()
@@ -402,7 +415,7 @@ def test_custom_types_other_names_and_copies_in_lower_case_are_kept(tmp_path: Pa
             rname="people",
         )
 
-    db = DAL(SQL, folder=str(tmp_path))
+    db = connect(SQL, folder=str(tmp_path))
     tables(db)
     db.person.insert(name="ANN", even=8)
     db.commit()
@@ -422,7 +435,7 @@ def test_the_sql_database_is_read_as_written_whatever_the_map_makes_of_it(small:
     settings.use(replace(mapped, data=":memory:"))
     assert counterpart(SQL, application) == "datastore:///mapped"
     assert run_import(options_for(application, datastore=counterpart(SQL, application))) == 0
-    there = DAL(SQL)
+    there = connect(SQL)
     application.define(there)
     assert there._adapter.dbengine == "datastore"
     assert there.person[1].name == "Ann"

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +122,9 @@ def test_a_function_defines_the_tables(project: Path, monkeypatch: pytest.Monkey
     file = str(ROOT / "tests" / "dal" / "transfer_sample.py")
     there = f"sqlite://{project}/copy.sqlite"
     assert cli.main(["data", "export", "--to", there, "--app", f"{file}:define"]) == 0
-    db = DAL(there, migrate=False)
-    define(db)
-    assert db(db.person).count() == 2
+    with closing(DAL(there, migrate=False)) as db:
+        define(db)
+        assert db(db.person).count() == 2
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`gaeport data unique`: rows from before a field became unique get their markers, and duplicates are named."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -7,14 +8,20 @@ import pytest
 from gaeport import cli, meter, settings
 from gaeport.dal import DAL, Field, IntegrityError
 
+_open: list[Any] = []
+
 
 @pytest.fixture(autouse=True)
-def _memory(tmp_path: Any) -> None:
+def _data(tmp_path: Any) -> Iterator[None]:
     settings.configure(data=str(tmp_path / "data"), root=str(tmp_path))
+    yield
+    while _open:
+        _open.pop().close()
 
 
 def people(*, unique: bool) -> Any:
     db = DAL("datastore://")
+    _open.append(db)
     db.define_table("person", Field("email", unique=unique), Field("age", "integer", unique=unique))
     return db
 

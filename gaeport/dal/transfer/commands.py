@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,8 +76,14 @@ def void(_: object) -> None:
 def run_import(options: Options, *, only_check: bool = False) -> int:
     """Bring tables and files from a SQL database and the disk to Datastore and its mounts. Returns the exit code."""
     _check_engines(options)
-    source = opened(options.sql, options.application, must_exist=True)
-    target = opened(options.datastore, options.application)
+    with (
+        closing(opened(options.sql, options.application, must_exist=True)) as source,
+        closing(opened(options.datastore, options.application)) as target,
+    ):
+        return _import(options, source, target, only_check=only_check)
+
+
+def _import(options: Options, source: Any, target: Any, *, only_check: bool) -> int:
     pairs = [(table, target[table._tablename]) for table in chosen(source, options.tables)]
     if only_check:
         return _checked(check(pairs, options.told("checked")))
@@ -100,13 +107,22 @@ def run_import(options: Options, *, only_check: bool = False) -> int:
 def run_export(options: Options) -> int:
     """Bring tables and files from Datastore and its mounts to a SQL database and the disk. Returns the exit code."""
     _check_engines(options)
-    source = opened(options.datastore, options.application)
+    with closing(opened(options.datastore, options.application)) as source:
+        return _export(options, source)
+
+
+def _export(options: Options, source: Any) -> int:
     tables = chosen(source, options.tables)
     if not options.agreed(f"export from {options.datastore} to {shown(options.sql)}", options.mode == "replace"):
         return FAILED
     big_ids = engine_of(options.sql) != "sqlite" and needs_big_ids(tables)
-    target = opened(options.sql, options.application, big_ids=big_ids)
-    pairs = [(table, target[table._tablename]) for table in tables]
+    with closing(opened(options.sql, options.application, big_ids=big_ids)) as target:
+        pairs = [(table, target[table._tablename]) for table in tables]
+        return _export_to(options, pairs, big_ids=big_ids)
+
+
+def _export_to(options: Options, pairs: Sequence[tuple[Any, Any]], *, big_ids: bool) -> int:
+    source = pairs[0][0]._db
     state = options.state("export", source._adapter.store)
     outgoing = Outgoing(pairs, state, options.told("exported"))
     _begin(options, state, outgoing.occupied)
@@ -143,20 +159,26 @@ def run_unique(
         raise ConfigurationError(f"{label!r}: write TABLE.FIELD")
     if engine_of(datastore) != DATASTORE:
         raise ConfigurationError(f"{shown(datastore)}: expected datastore://…")
-    db = opened(datastore, application or Application(lambda db: _bare(db, name, field)))
+    with closing(opened(datastore, application or Application(lambda db: _bare(db, name, field)))) as db:
+        columns = _unique_columns(db, name, field)
+        if not only_check and not agreed(f"make the markers of {label} in {datastore}", False):
+            return FAILED
+        count, duplicates = Markers(db._adapter.store).backfill(
+            columns, lambda done: tell(f"{label}: {done:,} rows", None), only_check=only_check
+        )
+    _name_duplicates(duplicates)
+    _say(f"{label}: {count:,} rows, {len(duplicates):,} with a value that another row has")
+    return FAILED if duplicates else OK
+
+
+def _unique_columns(db: Any, name: str, field: str) -> TableColumns:
+    """Return the columns of a table as if one field were its only unique one."""
     (table,) = chosen(db, [name])
     columns = TableColumns(table)
     if field not in columns.columns:
         raise ConfigurationError(f"{name} has no field {field!r}; it has: {', '.join(columns.columns)}")
     columns.unique = [columns.columns[field]]
-    if not only_check and not agreed(f"make the markers of {label} in {datastore}", False):
-        return FAILED
-    count, duplicates = Markers(db._adapter.store).backfill(
-        columns, lambda done: tell(f"{label}: {done:,} rows", None), only_check=only_check
-    )
-    _name_duplicates(duplicates)
-    _say(f"{label}: {count:,} rows, {len(duplicates):,} with a value that another row has")
-    return FAILED if duplicates else OK
+    return columns
 
 
 def _bare(db: Any, name: str, field: str) -> None:

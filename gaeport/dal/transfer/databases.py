@@ -62,7 +62,11 @@ def opened(uri: str, application: Application, *, must_exist: bool = False, big_
         raise
     except Exception as error:
         raise ConfigurationError(f"{shown(uri)} cannot be opened: {_reason(error)}") from error
-    _define(db, application, uri)
+    try:
+        _define(db, application, uri)
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
