@@ -99,7 +99,6 @@ def _one(request: Request, number: str) -> Response:
         )
     sent = record.get("request")
     facts = {
-        "Request": f"{sent['method']} {sent['url']}" if sent else "",
         "User": record.get("user", ""),
         "Version": f"{record['service']} {record['version']}",
         "Instance": record["instance"],
@@ -115,6 +114,7 @@ def _one(request: Request, number: str) -> Response:
         record=record,
         group=number[:6],
         facts={name: value for name, value in facts.items() if value},
+        sent=sent,
         headers=sent["headers"] if sent else {},
         words=_WORDS,
     )

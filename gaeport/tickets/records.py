@@ -118,13 +118,15 @@ def _traceback_text(found: dict[str, Any]) -> str:
 
 def _exceptions(error: BaseException, options: TicketSettings, secrets: Secrets) -> list[dict[str, Any]]:
     described = [(how, found, _kept(found)) for how, found in links(error)]
-    entries = [(entry, left_out) for _, _, kept in described for entry, left_out in kept]
-    values = _values([entry for entry, _ in entries], options, secrets)
-    texts = iter(
-        {**_frame(entry), "locals": shown, **({"left_out": left_out} if left_out else {})}
-        for (entry, left_out), shown in zip(entries, values, strict=True)
-    )
-    return [_exception(how, found, [next(texts) for _ in kept]) for how, found, kept in described]
+    values = iter(_values([[entry for entry, _ in kept] for _, _, kept in described], options, secrets))
+    made = []
+    for how, found, kept in described:
+        shown = []
+        for entry, left_out in kept:
+            more = {"left_out": left_out} if left_out else {}
+            shown.append({**_frame(entry), "locals": next(values), **more})
+        made.append(_exception(how, found, shown))
+    return made
 
 
 def _exception(how: str, error: BaseException, shown: list[dict[str, Any]]) -> dict[str, Any]:
@@ -169,15 +171,22 @@ def _is_wrapper(entry: TracebackType) -> bool:
     return entry.tb_frame.f_globals.get("__name__", "") in _WRAPPERS
 
 
-def _values(entries: list[TracebackType], options: TicketSettings, secrets: Secrets) -> list[dict[str, str]]:
-    """Return the variables of frames; the application's own and the innermost come first when time is short."""
-    shown: list[dict[str, str]] = [{} for _ in entries]
+def _values(chain: list[list[TracebackType]], options: TicketSettings, secrets: Secrets) -> list[dict[str, str]]:
+    """Return the variables of the frames of a chain of exceptions, one after the other.
+
+    When time is short, or the frames are many, the application's own come first, and of each exception the innermost.
+    """
+    places = []  # of each frame: what it is sorted by, and the frame
+    for link, entries in enumerate(chain):
+        for number, entry in enumerate(entries):
+            foreign = not is_application(entry.tb_frame.f_code.co_filename)
+            places.append(((foreign, len(entries) - number, link), entry))
+    shown: list[dict[str, str]] = [{} for _ in places]
     if not options.locals:
         return shown
-    own = [number for number, entry in enumerate(entries) if is_application(entry.tb_frame.f_code.co_filename)]
-    order = [*reversed(own), *reversed([number for number in range(len(entries)) if number not in set(own)])]
-    order = order[:_MAX_DESCRIBED]
-    found = describe([_variables(entries[number]) for number in order], Limits(secret_names=options.redact), secrets)
+    order = sorted(range(len(places)), key=lambda number: places[number][0])[:_MAX_DESCRIBED]
+    limits = Limits(secret_names=options.redact)
+    found = describe([_variables(places[number][1]) for number in order], limits, secrets)
     for number, variables in zip(order, found, strict=True):
         shown[number] = variables
     return shown

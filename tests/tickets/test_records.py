@@ -92,6 +92,18 @@ def test_a_recursion_keeps_its_ends_and_says_what_was_left_out() -> None:
     assert frames[10]["left_out"] > 100
 
 
+def test_a_recursion_behind_an_error_leaves_the_errors_own_variables() -> None:
+    def fail() -> None:
+        wanted = "seen"
+        try:
+            failing.deep()
+        except RecursionError as error:
+            raise ValueError(len(wanted)) from error
+
+    first = record_of(caught(fail))["exceptions"][0]
+    assert first["frames"][-1]["locals"]["wanted"] == "'seen'"
+
+
 def test_an_exception_whose_text_fails_is_recorded_all_the_same() -> None:
     found = record_of(caught(failing.unprintable))
     assert "RuntimeError" in found["exceptions"][0]["message"]
