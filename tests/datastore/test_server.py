@@ -174,3 +174,19 @@ def test_many_threads_at_once(client: Client) -> None:
     with ThreadPoolExecutor(24) as pool:
         list(pool.map(work, range(24)))
     assert sum(1 for _ in client.query(wire.Query(kind=[{"name": "Kind"}]))) == 240
+
+
+@pytest.mark.long  # the write waits for two seconds
+def test_pessimistic_concurrency_by_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = started(tmp_path, "--data", ":memory:", "--concurrency", "pessimistic")
+    monkeypatch.setenv("DATASTORE_EMULATOR_HOST", address(process))
+    client = google_datastore.Client(project="shop")
+    kept = google_datastore.Entity(client.key("Book", "emma"))
+    client.put(kept)
+    with client.transaction() as transaction:
+        read = client.get(kept.key)
+        with pytest.raises(exceptions.Conflict):
+            google_datastore.Client(project="shop").put(kept)
+        transaction.put(read)
+    client.put(kept)
+    assert stopped(process) == 0
