@@ -163,6 +163,7 @@ print(answer.status_int, answer.text.replace(number.text, "NUMBER").strip())
     ],
 )
 def test_django_reports_and_its_own_pages_stay(tmp_path: Path, argument: str, expected: str) -> None:
+    pytest.importorskip("django")
     if argument == "template":
         (tmp_path / "500.html").write_text("the project's page")
     (tmp_path / "site.py").write_text(textwrap.dedent(DJANGO))
