@@ -147,6 +147,7 @@ def _move(args: argparse.Namespace, tell: Callable[[str, float | None], object])
             tell=tell,
             tables=args.tables,
             folders=folders,
+            contents_to=_contents_to(args, application),
             mode=args.mode,
             restart=args.restart,
         )
@@ -231,6 +232,16 @@ def _folders(args: argparse.Namespace, application: "Application") -> Iterator[l
         failed = False
     finally:
         end_request(token, failed)
+
+
+def _contents_to(args: argparse.Namespace, application: "Application") -> "Folder | None":
+    """Return the folder on the disk for uploads that Datastore keeps in entities; None where no folder is named."""
+    from gaeport.dal.transfer.files import Folder
+
+    named = args.uploads_to or args.uploads or application.uploads
+    if args.no_uploads or args.action != "export" or named is None:
+        return None
+    return Folder(os.path.abspath(named), _native())
 
 
 def _is_there(action: str, folder: str) -> bool:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from gaeport.dal.transfer.commands import Options, run_export, run_import
 from gaeport.dal.transfer.databases import counterpart
 from gaeport.dal.transfer.definitions import Application, from_folder
 from gaeport.dal.transfer.files import Folder, Functions
+from gaeport.dal.uploads import Contents
 from gaeport.datastore.client import Client
 from gaeport.errors import ConfigurationError, Unavailable
 from tests.dal.transfer_sample import define, make_application
@@ -471,3 +473,42 @@ def test_a_datastore_that_fails_stops_an_import_which_goes_on_once_it_answers(
 
 def _unavailable(*args: Any) -> None:
     raise Unavailable("out of reach")
+
+
+def test_an_export_names_what_the_models_have_no_field_for(small: Any, capsys: Any) -> None:
+    _, application = small
+    newer = connect("datastore://")
+    newer.define_table("person", Field("name"), Field("nick"))
+    newer.person.bulk_insert([{"name": "Ann", "nick": "A"}, {"name": "Bob"}])
+    assert run_export(options_for(application)) == 1
+    said = capsys.readouterr()
+    assert "2 rows of 1 tables: equal" in said.out
+    assert "person: 2 rows have 'nick', which no field of --app is for: not exported" in said.err
+
+
+def test_uploads_that_datastore_keeps_are_exported_as_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def tables(db: Any) -> None:
+        db.define_table("thing", Field("picture", "upload"), Field("scan", "upload", uploadseparate=True))
+
+    monkeypatch.setattr("gaeport.dal.uploads.PART_SIZE", 7)
+    application = Application(tables, tmp_path)
+    db = on_datastore(application)
+    names = [f"thing.picture.{size:016x}.YS50eHQ=.txt" for size in (0, 1, 5)] + ["thing.scan.00ff.Yi50eHQ=.txt"]
+    contents = [b"", b"small", b"small" * 5, b"scanned"]
+    for name, content in zip(names, contents, strict=True):
+        Contents(db._adapter.store).write(name, BytesIO(content))
+        db.thing.insert(**{name.split(".")[1]: name})
+    assert run_export(options_for(application)) == 1
+    assert "4 uploads are kept in Datastore and were not exported" in capsys.readouterr().err
+
+    target = Folder(str(tmp_path / "files"), Functions(os, open))
+    assert run_export(options_for(application, mode="replace", contents_to=target)) == 0
+    assert "4 uploads that Datastore keeps" in capsys.readouterr().out
+    assert [(tmp_path / "files" / name).read_bytes() for name in names[:3]] == contents[:3]
+    here = connect(SQL, folder=str(tmp_path), migrate=False)
+    here.define_table("thing", Field("scan", "upload", uploadseparate=True, uploadfolder=str(tmp_path / "files")))
+    filename, file = here.thing.scan.retrieve(names[3])
+    with file:
+        assert (filename, file.read()) == ("b.txt", b"scanned")

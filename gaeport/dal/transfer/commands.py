@@ -9,6 +9,7 @@ from typing import Any
 
 from gaeport.dal.columns import TableColumns
 from gaeport.dal.transfer import comparing, files
+from gaeport.dal.transfer.contents import StoredUploads
 from gaeport.dal.transfer.databases import DATASTORE, engine_of, opened, shown
 from gaeport.dal.transfer.definitions import Application, chosen
 from gaeport.dal.transfer.errors import TransferError
@@ -34,6 +35,7 @@ class Options:
         application: what defines the tables.
         tables: the names of those to move; none means all.
         folders: for each folder of files where they are and where they go.
+        contents_to: for `export`, the folder for uploads that Datastore keeps in entities; None: nowhere.
         mode: "empty" refuses tables that hold rows, "merge" overwrites those of the same ids, "replace" deletes first.
         restart: whether to forget how far an earlier run got.
         agreed: is told what will be done (and whether that destroys anything), and tells whether to go on.
@@ -47,6 +49,7 @@ class Options:
     tell: Callable[[str, float | None], object]
     tables: Sequence[str] = ()
     folders: Sequence[tuple[Folder, Folder]] = ()
+    contents_to: Folder | None = None
     mode: str = "empty"
     restart: bool = False
 
@@ -131,9 +134,13 @@ def _export_to(options: Options, pairs: Sequence[tuple[Any, Any]], *, big_ids: b
         made = outgoing.create()
         if options.mode == "replace":
             outgoing.clear()
-        if (stopped := _moved(options, outgoing.run, state)) is not None:
+        tables = [table for table, _ in pairs]
+        uploads = StoredUploads(tables)
+        if (stopped := _moved(options, lambda: _export_all(outgoing, uploads, options, state), state)) is not None:
             return stopped
         equal = _compared(options, pairs, state, seconds=True)
+        complete = _complete(tables, options)
+        complete = _uploads_complete(uploads, options) and complete
     _say(_costs(meter, time.monotonic() - started))
     if made:
         _say(f"created: {', '.join(made)}")
@@ -141,7 +148,13 @@ def _export_to(options: Options, pairs: Sequence[tuple[Any, Any]], *, big_ids: b
         outgoing.remember(made)
     if made and big_ids:
         _say("some ids have more than 32 bits: open this database with DAL(…, bigint_id=True)")
-    return OK if equal else FAILED
+    return OK if equal and complete else FAILED
+
+
+def _export_all(outgoing: Outgoing, uploads: StoredUploads, options: Options, state: State) -> None:
+    outgoing.run()
+    if options.contents_to is not None:
+        uploads.export(options.contents_to, state, options.told_files("copied"))
 
 
 def run_unique(
@@ -243,12 +256,40 @@ def _compared(options: Options, pairs: Sequence[tuple[Any, Any]], state: State, 
     return equal
 
 
+def _complete(tables: Sequence[Any], options: Options) -> bool:
+    """Name what the tables have no field for: it is on Datastore, and was not exported."""
+    complete = True
+    for table in tables:
+        for name, count in sorted(comparing.undefined(table, options.told("looked through")).items()):
+            complete = False
+            _complain(f"{table._tablename}: {count:,} rows have {name!r}, which no field of --app is for: not exported")
+    return complete
+
+
+def _uploads_complete(uploads: StoredUploads, options: Options) -> bool:
+    """Compare the uploads that Datastore keeps in entities with their files."""
+    if options.contents_to is None:
+        count = sum(1 for _ in uploads.names())
+        if count:
+            _complain(f"{count:,} uploads are kept in Datastore and were not exported: --uploads-to names a folder")
+        return not count
+    count, different = uploads.compare(options.contents_to)
+    if count:
+        _say(f"{count:,} uploads that Datastore keeps, to {options.contents_to.path}  {_word(not different)}")
+    _name_files(different)
+    return not different
+
+
+def _name_files(names: list[str]) -> None:
+    for name in names[:SHOWN]:
+        _complain(f"{name}: missing, or different")
+
+
 def _compared_files(here: Folder, there: Folder, options: Options) -> bool:
     found = files.compare(here, there, options.told_files("compared"))
     same = not found.different
     _say(f"{found.files:,} files of {here.path}, {found.size:,} bytes  {found.checksum}  {_word(same)}")
-    for name in found.different[:SHOWN]:
-        _complain(f"{name}: missing, or different")
+    _name_files(found.different)
     return same
 
 

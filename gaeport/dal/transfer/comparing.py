@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from gaeport.dal.columns import columns_of
+from gaeport.dal.conditions import Everything
 from gaeport.dal.transfer.incoming import Tell
 from gaeport.dal.transfer.rows import batches, digest
 
@@ -80,6 +82,25 @@ def compare(source: Any, target: Any, tell: Tell, *, seconds: bool) -> Compariso
             other = next(there, None)
     found.checksum, found.checksum_there = (made.hexdigest() for made in sums)
     return found
+
+
+def undefined(table: Any, tell: Tell) -> dict[str, int]:
+    """Return the properties that rows on Datastore have and the table has no field for, with the number of rows.
+
+    Args:
+        table: a pyDAL table on Datastore.
+        tell: is told how many rows have been looked at.
+    """
+    store, columns = table._db._adapter.store, columns_of(table)
+    known = {column.prop for column in columns.columns.values()}
+    known |= {column.folded.prop for column in columns.folding if column.folded is not None}
+    counts: dict[str, int] = {}
+    for number, found in enumerate(store.client.query(store.query(columns, Everything())), 1):
+        for name in found.entity.properties.keys() - known:
+            counts[name] = counts.get(name, 0) + 1
+        if number % BATCH == 0:
+            tell(table._tablename, number)
+    return counts
 
 
 def _note(ids: list[int], number: int, differs: bool) -> None:
