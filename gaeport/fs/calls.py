@@ -5,6 +5,7 @@ the path leads elsewhere.
 """
 
 import errno
+import operator
 import os
 import stat as modes
 import time
@@ -338,6 +339,7 @@ def chmod(path: Any, mode: int, *, dir_fd: int | None = None, follow_symlinks: b
 def chown(path: Any, uid: int, gid: int, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> None:
     """Stand in for `os.chown`."""
     place = paths.locate(path, dir_fd)
+    uid, gid = operator.index(uid), operator.index(gid)
     if not isinstance(place, Place):
         _real["chown"](place or path, uid, gid, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
         return
@@ -382,8 +384,8 @@ def mknod(path: Any, mode: int = 0o600, device: int = 0, *, dir_fd: int | None =
 
 def listxattr(path: Any = None, *, follow_symlinks: bool = True) -> list[str]:
     """Stand in for `os.listxattr`: mounted files have no extended attributes."""
-    place = paths.locate(path)
-    if isinstance(path, int) or not isinstance(place, Place):
+    place = paths.locate(path) if not isinstance(path, int) else None  # a descriptor's memory has none
+    if not isinstance(place, Place):
         return _real["listxattr"](place or path, follow_symlinks=follow_symlinks)  # type: ignore[no-any-return]
     place.attributes(follow=follow_symlinks)
     return []
@@ -391,25 +393,31 @@ def listxattr(path: Any = None, *, follow_symlinks: bool = True) -> list[str]:
 
 def getxattr(path: Any, attribute: Any, *, follow_symlinks: bool = True) -> bytes:
     """Stand in for `os.getxattr`: mounted files have no extended attributes (ENODATA)."""
-    place = paths.locate(path)
-    if isinstance(path, int) or not isinstance(place, Place):
+    place = paths.locate(path) if not isinstance(path, int) else None  # a descriptor's memory has none
+    if not isinstance(place, Place):
         return _real["getxattr"](place or path, attribute, follow_symlinks=follow_symlinks)  # type: ignore[no-any-return]
     raise place.error(errno.ENODATA)
 
 
 def setxattr(path: Any, attribute: Any, value: Any, flags: int = 0, *, follow_symlinks: bool = True) -> None:
     """Stand in for `os.setxattr`: mounted files have no extended attributes (ENOTSUP)."""
-    place = paths.locate(path)
-    if isinstance(path, int) or not isinstance(place, Place):
-        _real["setxattr"](place or path, attribute, value, flags, follow_symlinks=follow_symlinks)
+    place = paths.locate(path) if not isinstance(path, int) else None  # a descriptor's memory has none
+    if not isinstance(place, Place):
+        _real["setxattr"](
+            place or path,
+            attribute,
+            value,
+            flags,
+            follow_symlinks=follow_symlinks,
+        )
         return
     raise place.error(errno.ENOTSUP)
 
 
 def removexattr(path: Any, attribute: Any, *, follow_symlinks: bool = True) -> None:
     """Stand in for `os.removexattr`: mounted files have no extended attributes (ENODATA)."""
-    place = paths.locate(path)
-    if isinstance(path, int) or not isinstance(place, Place):
+    place = paths.locate(path) if not isinstance(path, int) else None  # a descriptor's memory has none
+    if not isinstance(place, Place):
         _real["removexattr"](place or path, attribute, follow_symlinks=follow_symlinks)
         return
     raise place.error(errno.ENODATA)

@@ -11,6 +11,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -501,6 +502,22 @@ class DatastoreVolume:
         for inode in inodes:
             inode.commit()
         self.flush_times()
+
+    def hold(self) -> list[Any]:
+        """Take every lock of this volume, those of open files first; returns them, to be released after a fork."""
+        while True:
+            with self._lock:
+                inodes = [*self._open.values(), *self._pending.values()]
+            held = [inode.lock for inode in inodes] + [self._lock]
+            for lock in held:
+                lock.acquire()
+            if {*self._open.values(), *self._pending.values()} <= set(inodes):
+                for inode in inodes:
+                    with suppress(OSError):  # what another thread wrote just now; it stays here, and is tried again
+                        inode.commit()
+                return held + self.times.hold() + self.storage.hold()
+            for lock in reversed(held):
+                lock.release()
 
     def drop(self) -> None:
         """Let go of the store: nothing more is written from here on."""

@@ -50,6 +50,12 @@ class Description:
         self.identity = identity
         self._references = 1
         self._lock = threading.RLock()
+        self._pid = os.getpid()
+
+    @property
+    def inherited(self) -> bool:
+        """Whether a parent process opened it: the memory is shared with it, and it commits what is written there."""
+        return self._pid != os.getpid()
 
     @property
     def released(self) -> bool:
@@ -70,6 +76,11 @@ class Description:
 
     def _let_go(self) -> None:
         """Do what the last close does."""
+
+    def lock_for_fork(self) -> "threading.RLock":
+        """Take this object's lock, and return it to be released after a fork."""
+        self._lock.acquire()
+        return self._lock
 
     def attributes(self) -> Attributes:
         """Return what `fstat` tells."""
@@ -176,7 +187,7 @@ class FileDescription(Description):
 
     def commit(self) -> None:
         """Hand what was changed since the last time to the volume's open file."""
-        if not self._writable or self._abandoned:
+        if not self._writable or self._abandoned or self.inherited:
             return
         with self._lock, Naming(self.place.spelled):
             if self._keeper < 0:
@@ -203,7 +214,7 @@ class FileDescription(Description):
 
     def sync(self) -> None:
         """Commit what was changed (fsync)."""
-        if self._writable and not self._abandoned:
+        if self._writable and not self._abandoned and not self.inherited:
             self.commit()
             with Naming(self.place.spelled):
                 self._handle.sync()
@@ -263,7 +274,7 @@ class FileDescription(Description):
 
     def _let_go(self) -> None:
         try:
-            if self._abandoned:
+            if self._abandoned or self.inherited:
                 return
             self.commit()
             with Naming(self.place.spelled):
@@ -436,9 +447,20 @@ def sync(fd: int) -> bool:
     return found is not None
 
 
+def everything() -> list[Description]:
+    """Return what is open, each once, in the order of opening."""
+    return list(dict.fromkeys(_table.values()))
+
+
 def any_open() -> bool:
     """Whether any descriptor of ours is open."""
     return bool(_table)
+
+
+def is_inherited(fd: int) -> bool:
+    """Whether this is a mounted file that a parent process opened."""
+    found = _table.get(fd)
+    return found is not None and found.inherited
 
 
 def is_registered(fd: object) -> bool:

@@ -41,6 +41,7 @@ class RawFile(io.RawIOBase):
         self._kind = mode
         self._position = 0
         self._descriptor: descriptors.DescriptorFile | None = None
+        self._parents: descriptors.DescriptorFile | None = None
         self._abandoned = False
         self._handle = handle
         if flags & os.O_APPEND:
@@ -92,8 +93,8 @@ class RawFile(io.RawIOBase):
     def readinto(self, buffer: "WriteableBuffer") -> int:
         """Read into `buffer`; returns the number of bytes, 0 at the end."""
         self._demand_readable()
-        if self._descriptor is not None:
-            return self._descriptor.readinto(buffer) or 0
+        if (descriptor := self._truth()) is not None:
+            return descriptor.readinto(buffer) or 0
         view = memoryview(buffer).cast("B")
         with Naming(self.name):
             data = self._handle.pread(len(view), self._position)
@@ -104,8 +105,8 @@ class RawFile(io.RawIOBase):
     def readall(self) -> bytes:
         """Return everything from the position to the end."""
         self._demand_readable()
-        if self._descriptor is not None:
-            return self._descriptor.readall() or b""
+        if (descriptor := self._truth()) is not None:
+            return descriptor.readall() or b""
         pieces = []
         with Naming(self.name):
             wanted = max(self._handle.size - self._position, 0) + 1
@@ -123,8 +124,8 @@ class RawFile(io.RawIOBase):
         view = memoryview(data).cast("B")
         if self._abandoned:
             return len(view)
-        if self._descriptor is not None:
-            return self._descriptor.write(view)
+        if (descriptor := self._truth()) is not None:
+            return descriptor.write(view)
         with Naming(self.name):
             if self._flags & os.O_APPEND:
                 self._position = self._handle.append(view)
@@ -135,8 +136,8 @@ class RawFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the position and return it. Raises OSError EINVAL for a negative one."""
         self._check_open()
-        if self._descriptor is not None:
-            return self._descriptor.seek(offset, whence)
+        if (descriptor := self._truth()) is not None:
+            return descriptor.seek(offset, whence)
         position = offset + self._origin(offset, whence)
         if position < 0:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
@@ -159,7 +160,8 @@ class RawFile(io.RawIOBase):
     def tell(self) -> int:
         """Return the position."""
         self._check_open()
-        return self._position if self._descriptor is None else self._descriptor.tell()
+        descriptor = self._truth()
+        return self._position if descriptor is None else descriptor.tell()
 
     def truncate(self, size: int | None = None) -> int:
         """Cut or extend with zeros to `size` bytes, by default to the position; the position stays."""
@@ -169,8 +171,8 @@ class RawFile(io.RawIOBase):
         length = self.tell() if size is None else size
         if length < 0:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        if self._descriptor is not None:
-            return self._descriptor.truncate(length)
+        if (descriptor := self._truth()) is not None:
+            return descriptor.truncate(length)
         with Naming(self.name):
             self._handle.truncate(length)
         return length
@@ -185,15 +187,28 @@ class RawFile(io.RawIOBase):
         if sys._getframe(1).f_globals.get("__name__") in _COPIERS:
             raise io.UnsupportedOperation("fileno")  # copied in bounded memory instead
         if self._descriptor is None:
+            if self._parents is not None:
+                return self._parents.fileno()
             fd = descriptors.open_file(self._place, self._handle, self._flags, self.opened)
             os.lseek(fd, self._position, os.SEEK_SET)
             self._descriptor = descriptors.DescriptorFile(fd, self.mode.replace("x", "w"))
         return self._descriptor.fileno()
 
+    def _truth(self) -> descriptors.DescriptorFile | None:
+        """Return the descriptor that holds the content, where one does.
+
+        In a forked child its memory is the parent's too: the child goes on without it, from the same position.
+        """
+        descriptor = self._descriptor
+        if descriptor is not None and descriptors.is_inherited(descriptor.fileno()):
+            self._position = descriptor.tell()
+            self._descriptor, self._parents = None, descriptor
+        return self._descriptor
+
     def sync(self) -> None:
         """Commit what reached this layer (fsync)."""
-        if self._descriptor is not None:
-            descriptors.sync(self._descriptor.fileno())
+        if (descriptor := self._truth()) is not None:
+            descriptors.sync(descriptor.fileno())
         elif not self._abandoned:
             with Naming(self.name):
                 self._handle.sync()
@@ -214,8 +229,8 @@ class RawFile(io.RawIOBase):
             super().close()
 
     def _commit_and_close(self) -> None:
-        if self._descriptor is not None:
-            self._descriptor.close()
+        if (descriptor := self._truth()) is not None:
+            descriptor.close()
             return
         try:
             with Naming(self.name):

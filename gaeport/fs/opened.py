@@ -49,16 +49,19 @@ _lock = threading.Lock()
 
 
 _before_fork: Callable[[], None] | None = None
+_after_fork: Callable[[], None] | None = None
 _at_end: Callable[[], None] | None = None
 _armed_in = 0  # the process that will call _at_end
 _fork_armed = False
 
 
-def name_commits(*, before_fork: Callable[[], None], at_end: Callable[[], None]) -> None:
-    """Name what commits before a fork and at the end of the process; `arm` registers them."""
-    global _before_fork, _at_end, _armed_in
+def name_commits(
+    *, before_fork: Callable[[], None], after_fork: Callable[[], None], at_end: Callable[[], None]
+) -> None:
+    """Name what is done before and after a fork and at the end of the process; `arm` registers them."""
+    global _before_fork, _after_fork, _at_end, _armed_in
     with _lock:
-        _before_fork, _at_end, _armed_in = before_fork, at_end, 0
+        _before_fork, _after_fork, _at_end, _armed_in = before_fork, after_fork, at_end, 0
 
 
 def arm() -> None:
@@ -68,14 +71,22 @@ def arm() -> None:
     before the connection is closed. A forked child registers its end for itself.
     """
     global _armed_in, _fork_armed
-    if _armed_in == os.getpid() or _at_end is None or _before_fork is None:
+    if _armed_in == os.getpid() or _at_end is None or _before_fork is None or _after_fork is None:
         return
     _armed_in = os.getpid()
     atexit.unregister(_at_end)
     atexit.register(_at_end)
     if not _fork_armed and hasattr(os, "register_at_fork"):
         _fork_armed = True
-        os.register_at_fork(before=_before_fork)
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_in_child)
+
+
+def _after_in_child() -> None:
+    """Leave to the parent what its requests and threads have open; the application's own files are the child's too."""
+    global _everything
+    if _after_fork is not None:
+        _after_fork()
+    _everything = weakref.WeakSet(_long_lived)
 
 
 def note(pending: Pending) -> None:

@@ -21,6 +21,7 @@ from gaeport.fs import (
     calls,
     descriptors,
     files,
+    forking,
     guards,
     listing,
     locking,
@@ -63,7 +64,7 @@ def install() -> None:
         paths.refresh_working_directory()
         _exchange({id(old): new for old, new in pairs})
         _installed = True
-        opened.name_commits(before_fork=commit_everything, at_end=_at_exit)
+        opened.name_commits(before_fork=_before_fork, after_fork=forking.after, at_end=_at_exit)
 
 
 def uninstall() -> None:
@@ -222,6 +223,10 @@ def commit_everything() -> None:
             errors.append(error)
     if errors:
         raise errors[0]
+
+
+def _before_fork() -> None:
+    forking.before(commit_everything)
 
 
 def _at_exit() -> None:

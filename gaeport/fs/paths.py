@@ -149,9 +149,11 @@ def _locate_other(path: object, dir_fd: int | None) -> Located:
     return found or spelled  # saves the system's own function from asking a PathLike again
 
 
-def _locate_at(path: str, spelled: str | bytes, dir_fd: int) -> Located:
+def _locate_at(path: str, spelled: str | bytes, dir_fd: object) -> Located:
     if path.startswith("/"):
         return _resolve(path, spelled)
+    if not isinstance(dir_fd, int):
+        return None  # the system's own function says what is wrong
     base = descriptors.directory_of(dir_fd)
     if base is None or not path:
         return None

@@ -126,6 +126,11 @@ class Storage:
         self._lock = threading.Lock()
         self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
+    def hold(self) -> list[Any]:
+        """Take the lock; returns it, to be released after a fork."""
+        self._lock.acquire()
+        return [self._lock]
+
     def load(self, extent: Extent) -> bytes:
         """Return the bytes of an extent, reading ahead where the read is small."""
         if extent.source.startswith("d:"):

@@ -45,6 +45,11 @@ class DirectoryTimes:
             if self._timer is not None:
                 self._timer.cancel()
 
+    def hold(self) -> list[Any]:
+        """Take the lock; returns it, to be released after a fork."""
+        self._lock.acquire()
+        return [self._lock]
+
     def _start_timer(self) -> None:
         if self._stopped:
             return

@@ -67,3 +67,43 @@ def test_a_forked_child_commits_for_itself_and_not_what_its_parent_has_open(tmp_
     assert (done.returncode, done.stderr) == (0, "")
     done = run(tmp_path, "print([open(n).read() for n in ('log', 'child')])")
     assert done.stdout == "['parent\\nparent again\\n', 'child']\n", done.stderr
+
+
+def test_children_forked_while_other_threads_write_neither_hang_nor_write_for_them(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        """
+        import threading
+        ended = threading.Event()
+
+        def write(name):
+            with open(name, "a", buffering=1) as file:
+                count = 0
+                while not ended.is_set():
+                    file.write(f"{name}{count}\\n")
+                    os.fsync(file)
+                    count += 1
+
+        threads = [threading.Thread(target=write, args=(name,)) for name in ("one", "two")]
+        for thread in threads:
+            thread.start()
+        for number in range(3):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(60)
+                with open("one", "a") as file:
+                    file.write(f"child{number}\\n")
+                os.stat("two")
+                sys.exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+        ended.set()
+        for thread in threads:
+            thread.join()
+        for name in ("one", "two"):
+            lines = open(name).read().splitlines()
+            mine = [line for line in lines if line.startswith(name)]
+            assert mine == [f"{name}{count}" for count in range(len(mine))], name
+            assert len(lines) == len(mine) + (3 if name == "one" else 0)
+        """,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
