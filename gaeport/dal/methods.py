@@ -1,5 +1,7 @@
 """What databases on Datastore have in a way of their own: transactions, and upload fields without a folder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -14,6 +16,7 @@ def add(db: Any, store: Store) -> None:
     """Give a database its methods. A table of such a name takes the method's place."""
     db.__dict__["transaction"] = partial(transaction, store.units)
     db.__dict__["transactional"] = store.units.wrapped
+    db.__dict__["single_transaction"] = partial(_single_transaction, db, store.units)
     db.__dict__["define_table"] = partial(_define_table, db)
     db.__dict__["lazy_define_table"] = partial(_lazy_define_table, db, uploads.Contents(store))
 
@@ -30,6 +33,28 @@ def transaction(units: Units, function: Any = None, *, attempts: int = ATTEMPTS)
         TransactionConflict: by the block's end, or after the last attempt: others wrote what was read.
     """
     return units.transaction() if function is None else units.run(function, attempts)
+
+
+@contextmanager
+def _single_transaction(db: Any, units: Units) -> Iterator[Any]:
+    """Do what pyDAL's own does, in a real transaction: an error in the block ends it unsaid, nothing is written.
+
+    That others were in the way is said.
+    """
+    db._adapter.reconnect()
+    failed = False
+    try:
+        with units.transaction():
+            try:
+                yield db
+            except Exception:
+                failed = True
+                raise
+    except Exception:
+        if not failed:
+            raise
+    finally:
+        db.close()
 
 
 def _define_table(db: Any, tablename: Any, *fields: Any, **options: Any) -> Any:

@@ -125,6 +125,8 @@ class Units:
         unit = self.unit or Unit()
         self._local.unit = unit
         restore = unit.saved()
+        if not unit.depth:
+            unit.restart = restore
         unit.depth += 1
         try:
             yield
@@ -224,7 +226,9 @@ class Units:
         What was committed at once stays; that is logged as a warning.
         """
         unit = self.unit
-        if unit is not None:
+        if unit is not None and unit.depth and unit.restart is not None:
+            unit.restart()
+        elif unit is not None:
             unit.clear()
         written, self._local.written = getattr(self._local, "written", 0), 0
         if written:

@@ -46,19 +46,23 @@ class Unit:
 
     Attributes:
         changes: by kind, then by id or key name.
+        journal: what each step replaced: kind, id or key name, the change of before; None for none.
         log: the operations that made them, in order.
         guards: rows read FOR UPDATE, by kind and id, that must not have changed at the commit.
         seen: what was read since `watch`, by kind and id; None: nobody watches.
         transaction: Datastore's handle; empty before the first read, and where only a buffer is kept.
         depth: how many `with db.transaction()` blocks are open.
+        restart: takes back what the outermost of them has done so far.
     """
 
     changes: dict[str, dict[int | str, Change]] = field(default_factory=dict)
+    journal: list[tuple[str, int | str, Change | None]] = field(default_factory=list)
     log: list[Operation] = field(default_factory=list)
     guards: dict[tuple[str, int | str], Found] = field(default_factory=dict)
     seen: dict[tuple[str, int | str], Found] | None = None
     transaction: bytes = b""
     depth: int = 0
+    restart: Callable[[], None] | None = None
 
     def add(self, mutations: Iterable[Any], before: Found | None = None) -> None:
         """Note the mutations of one row: the row's own, then those of its markers.
@@ -69,17 +73,20 @@ class Unit:
         """
         for mutation in mutations:
             kind, name = path_of(key_of(mutation))
-            of_kind = self.changes.setdefault(kind, {})
-            earlier = of_kind.get(name)
+            earlier = self.of(kind).get(name)
+            self.journal.append((kind, name, earlier))
             if earlier is None:
-                of_kind[name] = Change(mutation, before)
+                self._set(kind, name, Change(mutation, before))
             else:
                 merged = _merged(earlier.mutation, mutation)
-                if merged is None:
-                    del of_kind[name]
-                else:
-                    of_kind[name] = Change(merged, earlier.before)
+                self._set(kind, name, None if merged is None else Change(merged, earlier.before))
             before = None
+
+    def _set(self, kind: str, name: int | str, change: Change | None) -> None:
+        if change is None:
+            self.changes.get(kind, {}).pop(name, None)
+        else:
+            self.changes.setdefault(kind, {})[name] = change
 
     def of(self, kind: str) -> dict[int | str, Change]:
         """Return the changes of one kind."""
@@ -119,18 +126,20 @@ class Unit:
             self.guards.setdefault(path, found)
 
     def saved(self) -> Callable[[], None]:
-        """Return a function that brings back the changes as they are now."""
-        changes = {kind: dict(of_kind) for kind, of_kind in self.changes.items()}
-        log, guards = list(self.log), dict(self.guards)
+        """Return a function that takes back what was done since; only until `clear`."""
+        steps, operations, guards = len(self.journal), len(self.log), dict(self.guards)
 
         def restore() -> None:
-            self.changes, self.log, self.guards = changes, log, guards
+            while len(self.journal) > steps:
+                self._set(*self.journal.pop())
+            del self.log[operations:]
+            self.guards = guards
 
         return restore
 
     def clear(self) -> None:
         """Forget all changes."""
-        self.changes, self.log, self.guards = {}, [], {}
+        self.changes, self.journal, self.log, self.guards = {}, [], [], {}
 
     def __bool__(self) -> bool:
         return any(self.changes.values()) or bool(self.guards)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gaeport import meter
-from gaeport.dal import Field, IntegrityError, TransactionConflict
+from gaeport.dal import DAL, Field, IntegrityError, TransactionConflict
 from gaeport.errors import NotOnDatastore, Unavailable
 
 
@@ -198,6 +198,24 @@ def test_unique_values_may_change_places_within_a_block(plain: Any) -> None:
     assert plain.t.insert(name="c")
 
 
+def test_pydals_own_single_transaction_is_one(plain: Any, connect: Callable[..., Any]) -> None:
+    for error in (False, True):
+        db = define(DAL("datastore://"))
+        with db.single_transaction():
+            db.t.insert(n=1)
+            db.t.insert(n=1 // (not error))
+    assert [row.n for row in plain(plain.t).select()] == [1, 1]
+    db = define(DAL("datastore://"))
+
+    def conflict() -> None:
+        with db.single_transaction():
+            db(db.t).update(n=2)
+            meanwhile(plain, lambda: plain(plain.t).update(n=3))
+
+    with pytest.raises(TransactionConflict):
+        conflict()
+
+
 def test_tables_may_be_called_transaction(db: Any) -> None:
     db.define_table("transaction", Field("amount", "integer"))
     assert db.transaction.insert(amount=5)
@@ -309,6 +327,8 @@ def test_a_transaction_takes_along_what_was_buffered_before_it(plain: Any, buffe
     assert [row.n for row in buffered(buffered.t).select()] == [1]
     assert plain(plain.t).isempty()
     with buffered.transaction():
+        buffered.t.insert(n=2)
+        buffered.rollback()
         buffered.t.insert(n=3)
     assert [row.n for row in plain(plain.t).select(orderby=plain.t.n)] == [1, 3]
 
