@@ -188,5 +188,5 @@ def _random(found: re.Match[str]) -> str:
     word = found[0]
     digits = sum(letter.isdigit() for letter in word)
     small = sum(letter.islower() for letter in word)
-    mixed = min(digits, small, len(word) - digits - small) >= _LEAST_OF_EACH
+    mixed = min(digits, small, sum(letter.isupper() for letter in word)) >= _LEAST_OF_EACH
     return REDACTED if mixed else word

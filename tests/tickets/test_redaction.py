@@ -114,6 +114,7 @@ def test_log_lines_show_no_secret_of_the_url(site: Path, capsys: pytest.CaptureF
         "4111 1111 1111 1112",
         "projects/shop/locations/europe-west1/queues/default",
         "K7QF2B-3M2XAB-9TZQ",
+        "shop/127.0.0.1.2026-11-23.00-41-24.b0f817a4-e69e-42bb-9a95-b37f94441099",
     ],
 )
 def test_what_is_not_secret_stays_as_it_is(text: str) -> None:
