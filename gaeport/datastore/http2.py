@@ -28,6 +28,7 @@ _STREAMS = 1000  # calls at once on one connection; the client lets others wait
 _HEADER_BLOCK = 1 << 16  # bytes, compressed
 _KNOWN_BLOCKS = 64
 _RECEIVE = 1 << 16
+_PATIENCE = 0.5  # seconds
 
 
 class Http2Error(Exception):
@@ -130,9 +131,13 @@ class Connection:
             self._send_waiting()
 
     def go_away(self, code: int = NO_ERROR) -> None:
-        """Tell the client to begin nothing new here."""
-        with self._sending:
+        """Tell the client to begin nothing new here; one that does not read what it was sent is not told."""
+        if not self._sending.acquire(timeout=_PATIENCE):
+            return
+        try:
             self._send(_frame(_GOAWAY, 0, 0, struct.pack(">II", self._last, code)))
+        finally:
+            self._sending.release()
 
     def close(self) -> None:
         """End the connection; `serve` returns."""

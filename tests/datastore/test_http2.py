@@ -294,3 +294,17 @@ def test_stopping_waits_for_the_calls_that_run_and_takes_no_more() -> None:
         stopping.join(20)
     assert not stopping.is_alive()
     assert slow.answered == ["Commit"]
+
+
+def test_a_client_that_reads_nothing_does_not_keep_the_server_from_stopping(engine: Engine, local: Client) -> None:
+    server, port = serve(engine, "127.0.0.1", 0)
+    peer = Peer(port)
+    peer.http.update_settings({4: 2**31 - 1})
+    peer.http.increment_flow_control_window(2**30)
+    peer.flush()
+    peer.until(events.SettingsAcknowledged)
+    key = stored(local, 1_000_000)
+    for _ in range(16):  # more than the sockets hold
+        peer.call(lookup(key))
+    assert server.stop(0.1).is_set()
+    peer.socket.close()
