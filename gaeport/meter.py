@@ -177,16 +177,27 @@ def record(
     meters = _active.get()
     if not meters:
         return
-    named = {unit.replace("__", "."): count for unit, count in units.items() if count}
+    named = {_names[unit]: count for unit, count in units.items() if count}
     entry: Call | None = None
     for meter in meters:
         meter.add(call, seconds, named)
         if isinstance(meter, Trace) and len(meter.kept) < MAX_CALLS:
             if entry is None:
                 began = time.perf_counter() - seconds
-                known = about if isinstance(about, About) else about()
+                known = about if type(about) is About else about()  # type: ignore[operator]
                 entry = Call(call, began, seconds, known, named, places(), failed)
             meter.kept.append(entry)
+
+
+class _Names(dict[str, str]):
+    """The names of PRICES by those of keyword arguments."""
+
+    def __missing__(self, unit: str) -> str:
+        name = self[unit] = unit.replace("__", ".")
+        return name
+
+
+_names = _Names()
 
 
 def price_of(units: dict[str, int]) -> float:
@@ -216,7 +227,8 @@ def pin() -> None:
 def places() -> tuple[Place, ...]:
     """Return the application's frames that are running, innermost first, MAX_FRAMES at most.
 
-    Where there are none, the innermost of gaeport's frames above its stores.
+    Where there are none, the innermost of gaeport's frames above its stores. What called the application that
+    `gaeport.wrap` made, a server or a test, is not looked at.
     """
     pinned = _pinned.get()
     if pinned:
@@ -233,26 +245,30 @@ def places() -> tuple[Place, ...]:
             found.append((code, frame.f_lineno))
             if len(found) == MAX_FRAMES:
                 break
+        elif rank == _END:
+            break
         elif rank == _OWN and own is None:
             own = (code, frame.f_lineno)
         frame = frame.f_back
     return tuple(found) or (() if own is None else (own,))
 
 
-_APPLICATION, _OWN, _OTHER = "application", "own", "other"
-_RANKS: dict[str, str] = {}  # by file name; one each for the files of a process, so bounded
+_APPLICATION, _OWN, _OTHER, _END = range(4)
+_RANKS: dict[str, int] = {}  # by file name; one each for the files of a process, so bounded
 
 _GAEPORT = str(Path(__file__).parent / "x")[:-1]
 _LIBRARY = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 # Where each call comes through, so that naming it says nothing.
-_STORES = ("meter.py", "codec.py", "wsgi.py", "datastore", "blobs", "kv", "stats", "devserver", "testing")
+_STORES = ("meter.py", "codec.py", "datastore", "blobs", "kv", "stats", "devserver", "testing")
 
 
-def _rank(file: str) -> str:
+def _rank(file: str) -> int:
     if file.startswith(_GAEPORT):
         part = file[len(_GAEPORT) :].replace("\\", "/").partition("/")[0]
         if part == "welcome":  # the example is an application
             return _APPLICATION
+        if part == "wsgi.py":
+            return _END
         return _OTHER if part in _STORES else _OWN
     if "site-packages" in file or "dist-packages" in file or file.startswith(("<frozen", *_LIBRARY)):
         return _OTHER

@@ -18,6 +18,8 @@ SERVICE = "google.datastore.v1.Datastore"
 _RECORDING = "GAEPORT_RECORD_QUERIES" in os.environ  # recording.VARIABLE; the module is loaded only where it is set
 _KINDS = 3  # that a counted call names
 _NO_KEY = wire.Key()
+_OF_KEYS = frozenset({"Lookup", "AllocateIds", "ReserveIds"})
+_OF_QUERIES = frozenset({"RunQuery", "RunAggregationQuery"})
 TIMEOUT = 60.0  # seconds; generous, since giving up a Commit leaves open whether it was applied
 
 
@@ -113,18 +115,19 @@ def about(method: str, request: Any, response: Any) -> meter.About:
     keys: Iterable[Any] = ()
     kinds: list[str] = []
     count = 0
-    if method in ("Lookup", "AllocateIds", "ReserveIds"):
+    if method in _OF_KEYS:
         keys, count = request.keys, len(request.keys)
     elif method == "Commit":
         keys, count = map(_key_of, request.mutations), len(request.mutations)
-    elif method in ("RunQuery", "RunAggregationQuery"):
+    elif method in _OF_QUERIES:
         query = request.query if method == "RunQuery" else request.aggregation_query.nested_query
         kinds = [kind.name for kind in query.kind]
         count = len(response.batch.entity_results) if method == "RunQuery" and response is not None else 0
     for key in keys:
-        if key.path and key.path[-1].kind not in kinds:
-            kinds.append(key.path[-1].kind)
-    named = ", ".join(kinds[:_KINDS]) + (" …" if len(kinds) > _KINDS else "")
+        path = key.path
+        if path and (kind := path[-1].kind) not in kinds:
+            kinds.append(kind)
+    named = kinds[0] if len(kinds) == 1 else ", ".join(kinds[:_KINDS]) + (" …" if len(kinds) > _KINDS else "")
     return meter.About(named, count, request.ByteSize(), 0 if response is None else response.ByteSize())
 
 

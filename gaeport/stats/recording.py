@@ -120,8 +120,8 @@ def _forget_former() -> None:
 
 def _sample(recording: Recording, counted: meter.Trace, plan: _Plan, seconds: float, failed: bool) -> Sample:
     environ, lines = recording.environ, _Lines(plan.root)
-    began = recording.began
-    kept = [_call(call, began, lines) for call in counted.kept]
+    prices = settings.current().prices.by_unit
+    kept = [_call(call, recording.began, lines, prices) for call in counted.kept]
     return Sample(
         id=secrets.token_hex(8),
         at=round(time.time() - seconds, 3),
@@ -142,20 +142,13 @@ def _sample(recording: Recording, counted: meter.Trace, plan: _Plan, seconds: fl
     )
 
 
-def _call(call: meter.Call, began: float, lines: "_Lines") -> Call:
-    about = call.about
-    return Call(
-        call.name,
-        about.kind,
-        round((call.start - began) * 1000, 3),
-        round(call.seconds * 1000, 3),
-        about.number,
-        about.sent,
-        about.received,
-        _rounded(call.price) if call.units else 0.0,
-        lines.indexes(call.places),
-        call.failed,
-    )
+def _call(call: meter.Call, began: float, lines: "_Lines", prices: dict[str, float]) -> Call:
+    name, start, seconds, (kind, number, sent, received), units, places, failed = call
+    price = 0.0
+    for unit, count in units.items():
+        price += prices[unit] * count
+    milliseconds = (round((start - began) * 1000, 3), round(seconds * 1000, 3))
+    return Call(name, kind, *milliseconds, number, sent, received, _rounded(price), lines.indexes(places), failed)
 
 
 class _Lines:
@@ -164,16 +157,17 @@ class _Lines:
     def __init__(self, root: str) -> None:
         self.known: list[Line] = []
         self._root = root
-        self._indexes: dict[meter.Place, int] = {}
+        self._indexes: dict[tuple[int, int], int] = {}
 
     def indexes(self, places: Sequence[meter.Place]) -> tuple[int, ...]:
         found = []
         for place in places:
-            index = self._indexes.get(place)
+            key = (id(place[0]), place[1])  # to hash code itself takes as long as all the rest
+            index = self._indexes.get(key)
             if index is None:
                 if len(self.known) == _MAX_LINES:
                     continue
-                index = self._indexes[place] = len(self.known)
+                index = self._indexes[key] = len(self.known)
                 self.known.append(_line(place, self._root))
             found.append(index)
         return tuple(found)

@@ -22,6 +22,7 @@ SECTIONS = (
     "server",
     "growth",
     "sessions",
+    "overhead",
     "dal",
     "startup",
     "copies",
