@@ -1,7 +1,7 @@
 """Web frameworks that answer unhandled exceptions themselves: what they catch becomes a ticket all the same.
 
 Flask and Django tell of it by a signal, Bottle (like any framework that heeds PEP 3333) by start_response's exc_info,
-web2py by its own tickets. A framework is looked for among the modules that are loaded, and never imported.
+web2py and py4web by their own tickets. A framework is looked for among the modules that are loaded, and never imported.
 """
 
 import sys
@@ -21,6 +21,8 @@ def connect() -> None:
         _connect_django()
     if "gluon.restricted" in sys.modules:
         _connect_web2py(sys.modules["gluon.restricted"])
+    if "py4web.core" in sys.modules:
+        _connect_py4web(sys.modules["py4web.core"])
 
 
 def answers_plainly(environ: dict[str, Any]) -> bool:
@@ -119,3 +121,18 @@ def _connect_web2py(module: Any) -> None:
 
     setattr(log, _ID, True)
     module.RestrictedError.log = log
+
+
+def _connect_py4web(module: Any) -> None:
+    """Have py4web's tickets recorded here too; where it cannot keep its own, its page shows the number from here."""
+    original = module.ErrorLogger.log
+    if getattr(original, _ID, False):
+        return
+
+    def log(self: Any, app_name: str, error_snapshot: Any) -> Any:
+        error = sys.exc_info()[1]
+        number = record(error, {"py4web": str(app_name)}) if error is not None else None
+        return original(self, app_name, error_snapshot) or number
+
+    setattr(log, _ID, True)
+    module.ErrorLogger.log = log

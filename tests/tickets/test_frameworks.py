@@ -211,3 +211,31 @@ def test_web2py_reports_what_its_own_tickets_tell(site: Path, web2py: Any) -> No
     assert found["exceptions"][0]["type"] == "ZeroDivisionError"
     assert found["exceptions"][0]["frames"][-1]["file"] == "applications/shop/controllers/default.py"
     assert found["labels"] == {"web2py": "shop/127.0.0.1.2026-11-22"}
+
+
+@pytest.mark.parametrize("own", ["its-own-uuid", None])
+def test_py4web_reports_what_its_own_tickets_tell(site: Path, monkeypatch: pytest.MonkeyPatch, own: str | None) -> None:
+    module = ModuleType("py4web.core")
+
+    class ErrorLogger:
+        def log(self, app_name: str, error_snapshot: Any) -> str | None:
+            return own
+
+    module.ErrorLogger = ErrorLogger  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "py4web.core", module)
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        try:
+            raise LookupError("no such book")
+        except LookupError:
+            shown = ErrorLogger().log("library", {}) or "unknown"
+        start_response("500 Internal Server Error", [("Content-Type", "text/plain")])
+        return [shown.encode()]
+
+    wrapped = TicketMiddleware(app)
+    TicketMiddleware(app)  # connecting twice is connecting once
+    answer = TestApp(wrapped).get("/", status=500)
+    found = only_ticket()
+    assert found["exceptions"][0]["type"] == "LookupError"
+    assert found["labels"] == {"py4web": "library"}
+    assert answer.text == (own or found["number"])
