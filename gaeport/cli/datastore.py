@@ -113,7 +113,8 @@ def _serve(args: argparse.Namespace) -> int:
 
             listed = index_yaml.load(Path(args.require_indexes or config.root / index_yaml.FILE_NAME))
             transport = RequireIndexes(engine, listed)
-        return run(transport, args.host, args.port, _listening)
+        waits = args.concurrency == "pessimistic"
+        return run(transport, args.host, args.port, _listening, commits_wait=waits)
     finally:
         engine.close()
 

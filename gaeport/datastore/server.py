@@ -20,7 +20,8 @@ _THREADS = 16  # calls answered at once, besides one on each connection
 _LONGEST = 2000  # characters of an error's text: it travels in a header, and clients refuse headers over 8 KiB
 _BACKLOG = 128  # connections that wait to be accepted
 # What may take long is never answered by the thread that reads the connection: other calls come in there.
-_LONG = {f"/{SERVICE}/{method}".encode() for method in ("RunQuery", "RunAggregationQuery")}
+_LONG = frozenset(f"/{SERVICE}/{method}".encode() for method in ("RunQuery", "RunAggregationQuery"))
+_COMMIT = f"/{SERVICE}/Commit".encode()
 _SHORT = 65_536  # bytes of a request that is answered by that thread
 
 _log = logging.getLogger("gaeport")
@@ -29,14 +30,16 @@ _log = logging.getLogger("gaeport")
 class Server:
     """A listening socket, its connections, and the threads that answer."""
 
-    def __init__(self, transport: Transport, listener: socket.socket) -> None:
+    def __init__(self, transport: Transport, listener: socket.socket, *, commits_wait: bool = False) -> None:
         """Begin to serve.
 
         Args:
             transport: what answers.
             listener: a listening socket.
+            commits_wait: as for `serve`.
         """
         self._transport = transport
+        self._long = _LONG | {_COMMIT} if commits_wait else _LONG
         self._listener = listener
         self._methods = {f"/{SERVICE}/{method}".encode(): method for method in wire.METHODS}
         self._parsers = {method: wire.request_class(method).FromString for method in wire.METHODS}
@@ -107,11 +110,14 @@ class Server:
             if self._stopping:
                 return
             self._running += len(streams)
-        if len(streams) == 1 and _is_short(streams[0]):
+        if len(streams) == 1 and self._is_short(streams[0]):
             self._answer(connection, streams[0])
             return
         for stream in streams:
             self._threads.submit(self._answer, connection, stream)
+
+    def _is_short(self, stream: Stream) -> bool:
+        return stream.headers.get(b":path") not in self._long and sum(map(len, stream.body)) <= _SHORT
 
     def _answer(self, connection: Connection, stream: Stream) -> None:
         try:
@@ -152,17 +158,14 @@ class Server:
         return self._transport.call(method, request).SerializeToString()  # type: ignore[no-any-return]  # wire is untyped
 
 
-def _is_short(stream: Stream) -> bool:
-    return stream.headers.get(b":path") not in _LONG and sum(map(len, stream.body)) <= _SHORT
-
-
-def serve(transport: Transport, host: str, port: int) -> tuple[Server, int]:
+def serve(transport: Transport, host: str, port: int, *, commits_wait: bool = False) -> tuple[Server, int]:
     """Start a server.
 
     Args:
         transport: what answers, such as the embedded engine; it stays open when the server stops.
         host: the address to listen on.
         port: the port; 0 takes a free one.
+        commits_wait: whether a commit may wait for another call of its connection, as with pessimistic concurrency.
 
     Returns:
         The started server (`stop(grace)` ends it) and its port.
@@ -188,7 +191,7 @@ def serve(transport: Transport, host: str, port: int) -> tuple[Server, int]:
         listener.close()
         raise _refused(host, port) from error
     bound: int = listener.getsockname()[1]
-    return Server(transport, listener), bound
+    return Server(transport, listener, commits_wait=commits_wait), bound
 
 
 def _refused(host: str, port: int) -> ConfigurationError:
@@ -198,7 +201,9 @@ def _refused(host: str, port: int) -> ConfigurationError:
     )
 
 
-def run(transport: Transport, host: str, port: int, ready: Callable[[str], object]) -> int:
+def run(
+    transport: Transport, host: str, port: int, ready: Callable[[str], object], *, commits_wait: bool = False
+) -> int:
     """Serve until SIGINT or SIGTERM; the calls that run then have 5 seconds to end.
 
     Args:
@@ -206,6 +211,7 @@ def run(transport: Transport, host: str, port: int, ready: Callable[[str], objec
         host: the address to listen on.
         port: the port; 0 takes a free one.
         ready: called with "host:port" once the server answers.
+        commits_wait: as for `serve`.
 
     Returns:
         The exit code, 0.
@@ -216,7 +222,7 @@ def run(transport: Transport, host: str, port: int, ready: Callable[[str], objec
     stopped = threading.Event()
     before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        server, bound = serve(transport, host, port)
+        server, bound = serve(transport, host, port, commits_wait=commits_wait)
         ready(f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}")
         stopped.wait()
         server.stop(GRACE)

@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import grpc
 import pytest
 
 from gaeport.datastore import wire
 from gaeport.datastore.client import Client
 from gaeport.datastore.engine import Engine, locks
+from gaeport.datastore.server import serve
+from gaeport.datastore.transport import GrpcTransport
 from gaeport.errors import Aborted, DatastoreError
 from tests.datastore.build import begin, commit_in, entity, lookup_in, query, rollback, run, where
 
@@ -101,6 +104,20 @@ def test_of_two_that_wait_for_each_other_one_is_committed(client: Client, monkey
         lookup_in(client, token, client.key("Kind", 1))
     found = [outcome(partial(commit_in, client, token, put(client, 1, 1))) for token in tokens]
     assert sorted(wait() for wait in found) == ["ABORTED", "done"]
+
+
+def test_calls_of_one_connection_may_wait_for_each_other(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "WAIT", 20)
+    server, port = serve(client.transport, "127.0.0.1", 0, commits_wait=True)
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        remote = Client(GrpcTransport(channel), project="project")
+        token = begin(remote)
+        lookup_in(remote, token, remote.key("Kind", 1))
+        waiting = outcome(lambda: remote.commit([put(remote, 1, 1)]))
+        lookup_in(remote, token, remote.key("Kind", 2))
+        rollback(remote, token)
+        assert waiting() == "done"
+    server.stop(None)
 
 
 def test_read_only_transactions_lock_nothing(client: Client) -> None:
