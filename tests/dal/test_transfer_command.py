@@ -161,3 +161,17 @@ def test_in_production_the_target_is_said_and_an_answer_asked_for(
     said = capsys.readouterr()
     assert said.out.startswith("production, project shop, database (default), namespace n: ")
     assert "--yes answers where nobody can be asked" in said.err
+
+
+@pytest.mark.parametrize("emulator", ["firestore_emulator", "datastore_emulator"])
+def test_on_google_s_emulators_everything_comes_back_equal(
+    tmp_path: Path, emulator: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATASTORE_EMULATOR_HOST", request.getfixturevalue(emulator))
+    settings.configure(root=str(tmp_path), project="moved", namespace=f"n{os.getpid()}")
+    app = str(make_application(tmp_path / "shop", rows=12, uploads=0))
+    assert cli.main(["data", "import", "--from", "sqlite://storage.sqlite", "--app", app, "--no-uploads"]) == 0
+    assert cli.main(["data", "unique", "person.email"]) == 0
+    assert cli.main(["data", "export", "--to", "sqlite://back.sqlite", "--app", app, "--no-uploads"]) == 0
+    databases = tmp_path / "shop" / "databases"
+    assert dump(databases / "back.sqlite") == dump(databases / "storage.sqlite")
