@@ -4,6 +4,7 @@ It is pyDAL's SQLite adapter whose database is the scratch database, with readin
 can serve never comes near SQLite.
 """
 
+import sqlite3
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -65,7 +66,8 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
         self._register_regexp()
 
     def test_connection(self) -> None:
-        """Leave Datastore alone until it is needed."""
+        """Use the scratch database; Datastore is left alone until it is needed."""
+        self.connection.execute("SELECT 1")
 
     def note(self, plan: Plan) -> None:
         """Keep what the last operation did, for `db._lastplan`."""
@@ -270,7 +272,10 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
                 getattr(self, action)()
         finally:
             self.store.units.forget()
-            super().close(None, really)
+            try:
+                super().close(None, really)
+            except sqlite3.ProgrammingError:  # the scratch database was closed from outside
+                self.set_connection(None)
 
     def prepare(self, key: Any) -> None:
         """Refuse distributed transactions."""

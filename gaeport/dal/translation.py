@@ -75,11 +75,13 @@ class Translation:
 
 def operator_of(query: Any) -> str:
     """Return the name of a query's operator, such as "eq", "_and", "belongs"; "" for SQL given as text."""
-    return "" if isinstance(query.op, str) else getattr(query.op, "__name__", "")
+    return getattr(getattr(query, "op", None), "__name__", "")
 
 
 def conjuncts(query: Any) -> list[Any]:
     """Return the parts of a query that are all required."""
+    if isinstance(query, bool):
+        return [query]
     if not isinstance(query, Query | Expression):
         return []
     if operator_of(query) == "_and":
@@ -130,6 +132,8 @@ class _Translator:
 
     def visit(self, query: Any, *, negate: bool) -> Condition:
         """Return the condition of a query or its negation (NULL fulfils neither, as in SQL)."""
+        if isinstance(query, bool):
+            return NOTHING if query == negate else EVERYTHING
         name = operator_of(query)
         if name in ("_and", "_or"):
             parts = [self.visit(query.first, negate=negate), self.visit(query.second, negate=negate)]

@@ -120,6 +120,15 @@ def test_a_limit_that_is_satisfied_early_reads_no_more(connect: Callable[..., An
     assert db._lastplan.entities == 100
 
 
+def test_conditions_may_be_true_or_false(people: Any) -> None:
+    table = people.person
+    assert names(people, (table.age == 30) & True) == ["Ann"]
+    assert names(people, (table.age == 30) | False) == ["Ann"]
+    assert names(people, (table.age == 30) | True) == ["Ann", "Bob", "Cid"]
+    assert names(people, (table.age == 30) & False) == []
+    assert people((table.body != "x") & False).count() == 0
+
+
 def test_limits_and_offsets_count_as_in_sql(people: Any) -> None:
     assert names(people, people.person, limitby=(1, 2)) == ["Bob"]
     assert names(people, people.person, limitby=(2, 9)) == ["Cid"]

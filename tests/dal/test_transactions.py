@@ -378,6 +378,22 @@ def test_an_answer_that_never_came_is_an_error_and_empties_the_buffer(
     assert plain(plain.t).isempty()
 
 
+def test_connections_are_pooled_and_a_closed_one_is_replaced(connect: Callable[..., Any]) -> None:
+    made: set[int] = set()
+    for _ in range(3):
+        db = define(DAL("datastore://?scan_limit=7", pool_size=2))
+        db.t.insert(n=1)
+        assert db(db.t.n + 1 == 2).count() == len(db(db.t).select())
+        made.add(id(db._adapter.connection))
+        db.close()
+    assert len(made) == 1
+    db = define(DAL("datastore://?scan_limit=7", pool_size=2))
+    db._adapter.connection.close()
+    db.close()
+    db = define(connect("datastore://?scan_limit=7", pool_size=2))
+    assert db(db.t.n + 1 == 2).count() == 3
+
+
 def test_the_scratch_of_a_thread_goes_with_its_connection(buffered: Any) -> None:
     outcomes: list[int] = []
     meanwhile(buffered, lambda: outcomes.append(int(buffered.t.insert(n=1))))
