@@ -88,7 +88,8 @@ def _define(db: Any, application: Application, uri: str) -> None:
     if db._adapter.dbengine == DATASTORE:
         db._adapter.store.units.buffered = False  # what is moved is committed batch by batch, whatever `?buffer` says
     if db._adapter.dbengine == "mysql":
-        db.executesql("SET FOREIGN_KEY_CHECKS=0")
+        db.executesql("SET FOREIGN_KEY_CHECKS = 0")
+        db.executesql("SET NAMES utf8mb4")  # by pyDAL's own utf8, characters beyond 16 bits would be read as "?"
 
 
 def _reason(error: BaseException) -> str:

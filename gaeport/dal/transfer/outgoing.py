@@ -55,12 +55,18 @@ class Outgoing:
         self.db._ignore_field_case = False  # names keep their capitals, as the queries quote them
         try:
             for table in missing:
-                adapter = self.db._adapter
-                adapter.create_sequence_and_triggers(adapter.migrator.create_table(table, migrate=False), table)
-                self.db.commit()
+                self._create(table)
         finally:
             self.db._ignore_field_case = usual
         return [table._tablename for table in missing]
+
+    def _create(self, table: Any) -> None:
+        adapter = self.db._adapter
+        made = adapter.migrator.create_table(table, migrate=False)
+        if adapter.dbengine == "mysql":
+            made = made.replace(" CHARACTER SET utf8;", " CHARACTER SET utf8mb4;")  # all of Unicode
+        adapter.create_sequence_and_triggers(made, table)
+        self.db.commit()
 
     def remember(self, names: Sequence[str]) -> None:
         """Write the `.table` files of tables that were created: the application's own migrations look for them."""
