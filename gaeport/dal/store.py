@@ -5,16 +5,15 @@ from typing import Any
 
 from gaeport import settings
 from gaeport.dal.columns import TableColumns
+from gaeport.dal.commits import commit
 from gaeport.dal.conditions import Everything, Nothing, split, to_filter
 from gaeport.dal.transactions import MAX_COMMIT, TransactionClient, Units
 from gaeport.dal.translation import Translation
 from gaeport.dal.unit import Unit, over, path_of, pending
 from gaeport.dal.uri import Address
 from gaeport.datastore import connection, wire
-from gaeport.datastore.client import Client, Found, retried
-from gaeport.errors import Aborted
+from gaeport.datastore.client import Client, Found
 
-COMMIT_ATTEMPTS = 6
 MAX_MUTATIONS = 500  # of one commit; no limit of Datastore's, but a bound on what one retry repeats
 
 
@@ -205,10 +204,9 @@ class Store:
             yield found.entity.key
 
     def commit(self, mutations: Sequence[Any]) -> list[Any]:
-        """Apply mutations all or nothing; repeated where another transaction got in the way."""
-        client = self.client
+        """Apply mutations all or nothing, at once; see `commits.commit`."""
         self.units.note_write()
-        return list(retried(lambda: client.commit(mutations), (Aborted,), COMMIT_ATTEMPTS))
+        return commit(self._plain(), mutations)
 
 
 def chunks(groups: Sequence[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from gaeport.dal.commits import commit
 from gaeport.dal.errors import TransactionConflict
 from gaeport.dal.unit import Unit
 from gaeport.datastore import wire
@@ -211,7 +212,7 @@ class Units:
             written = 0
             try:
                 for part in _parts(unit.mutations()):
-                    self._plain().commit(part)
+                    commit(self._plain(), part)
                     written += 1
                 return
             except _CONFLICTS as error:

@@ -12,7 +12,8 @@ from functools import partial
 from io import BytesIO
 from typing import Any
 
-from gaeport.dal.store import COMMIT_ATTEMPTS, Store
+from gaeport.dal.commits import ATTEMPTS
+from gaeport.dal.store import Store
 from gaeport.datastore import wire
 from gaeport.datastore.client import retried
 from gaeport.errors import Aborted, DeadlineExceeded, Unavailable
@@ -58,7 +59,7 @@ class Contents:
 
     def _commit(self, mutations: list[Any]) -> None:
         # At once, as a file would be written, whatever becomes of the transaction.
-        retried(lambda: self._store.outside.commit(mutations), _REPEATABLE, COMMIT_ATTEMPTS)
+        retried(lambda: self._store.outside.commit(mutations), _REPEATABLE, ATTEMPTS)
 
     def _head(self, name: str) -> Any | None:
         client = self._store.outside

@@ -369,6 +369,9 @@ def test_an_answer_that_never_came_is_an_error_and_empties_the_buffer(
         def commit(self, mutations: Any) -> Any:
             raise Unavailable("the line is dead")
 
+        def lookup(self, keys: Any) -> Any:
+            raise Unavailable("the line is dead")
+
     buffered.t.insert(n=1)
     monkeypatch.setattr(buffered._adapter.store.units, "_plain", Cut)
     with pytest.raises(Unavailable):
