@@ -21,16 +21,18 @@ class Request:
     Attributes:
         environ: its WSGI environment.
         number: the ticket's number, once it has one.
+        told: whether the framework itself prints the traceback, as Flask and Bottle do.
         replace: whether the framework answers with its own standard page, which the ticket's page replaces.
         form: names of the form's fields, where a framework has parsed them.
     """
 
-    __slots__ = ("_trace", "environ", "form", "number", "replace")
+    __slots__ = ("_trace", "environ", "form", "number", "replace", "told")
 
     def __init__(self, environ: dict[str, Any]) -> None:
         self.environ = environ
         self.number = ""
         self.replace = False
+        self.told = False
         self.form: list[str] = []
         self._trace: Trace | None = None
 

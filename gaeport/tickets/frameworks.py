@@ -54,6 +54,7 @@ def _on_flask(sender: Any, exception: BaseException, **_: Any) -> None:
     form = flask.request.__dict__.get("form")  # only where the application has read it
     if form is not None:
         request.form = list(form)
+    request.told = True
     record(exception)
     request.replace = not _has_flask_handler(sender, flask.request.blueprints)
 

@@ -110,6 +110,7 @@ class _Answer:
         request = self._request
         error = exc_info[1] if exc_info else None
         if isinstance(error, Exception) and not request.number:
+            request.told = "bottle.app" in request.environ
             record(error)
             request.replace = frameworks.answers_plainly(request.environ)
         if not exc_info and not request.number:

@@ -89,7 +89,9 @@ def _publish(made: Record, options: TicketSettings) -> None:
 def write_line(made: Record, options: TicketSettings) -> None:
     """Write a ticket to standard output (structured), or as text to standard error, as the settings say."""
     if _as_text(options):
-        _shout(f"{stack_trace(made)}ticket {made['number']}: gaeport tickets show {made['number']}")
+        request = context.current()
+        text = "" if request is not None and request.told else stack_trace(made)
+        _shout(f"{text}ticket {made['number']}: gaeport tickets show {made['number']}")
         return
     _out(structured(payload_of(made), fields_of(made)))
 

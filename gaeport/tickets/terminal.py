@@ -70,6 +70,12 @@ def ticket_lines(record: Record, paint: Style) -> Iterator[str]:
     for found in record["exceptions"]:
         yield ""
         yield from _exception(found, paint)
+    headers = (record.get("request") or {}).get("headers", {})
+    if headers:
+        yield ""
+        yield paint("headers of the request", "dim")
+        width = max(map(len, headers))
+        yield from (f"  {paint(f'{plain(name):{width}}', 'dim')}  {plain(value)}" for name, value in headers.items())
 
 
 def bars(counts: list[int]) -> str:
@@ -86,21 +92,17 @@ def moment(seconds: float) -> str:
 
 
 def _facts(record: Record, paint: Style) -> Iterator[str]:
-    request = record.get("request")
-    yield _fact("time", moment(record["time"]), paint)
-    if request:
-        yield _fact("request", f"{request['method']} {request['url']}", paint)
-    where = f"{record['service']} {record['version']} {record['instance']}".strip()
-    facts: list[tuple[str, Any]] = [("user", record.get("user")), ("version", where), ("trace", record.get("trace"))]
-    facts += list(record.get("labels", {}).items())
-    for name, value in facts:
-        if value:
-            yield _fact(name, value, paint)
-    if request:
-        if request["form"]:
-            yield _fact("form", ", ".join(request["form"]), paint)
-        for name, value in request["headers"].items():
-            yield _fact(f"  {name}", value, paint)
+    sent = record.get("request")
+    facts = {
+        "time": moment(record["time"]),
+        "request": f"{sent['method']} {sent['url']}" if sent else "",
+        "form": ", ".join(sent["form"]) if sent else "",
+        "user": record.get("user"),
+        "version": f"{record['service']} {record['version']} {record['instance']}".strip(),
+        "trace": record.get("trace"),
+        **record.get("labels", {}),
+    }
+    yield from (_fact(name, value, paint) for name, value in facts.items() if value)
 
 
 def _fact(name: str, value: object, paint: Style) -> str:

@@ -133,8 +133,8 @@ def test_the_warm_up_request_is_answered(app: Path) -> None:
 def test_an_exception_of_the_application_is_a_500_and_the_server_goes_on(app: Path) -> None:
     with serving(app) as served:
         assert served.get("/fail").status == 500
-        served.wait_for(r"^GET /fail 500 ")
         served.wait_for("the application's own mistake")
+        served.wait_for(r"^GET /fail 500 ")
         assert served.get("/").status == 200
 
 

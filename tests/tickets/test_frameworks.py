@@ -12,6 +12,7 @@ import flask
 import pytest
 from webtest import TestApp
 
+from gaeport import settings
 from gaeport.tickets import TicketMiddleware
 from gaeport.tickets.number import parse
 from gaeport.tickets.store import TicketStore
@@ -79,6 +80,16 @@ def test_a_blueprints_error_page_stays(site: Path) -> None:
     assert only_ticket()["exceptions"][0]["type"] == "ValueError"
 
 
+def test_as_text_what_flask_logs_itself_is_not_told_twice(
+    flask_app: flask.Flask, site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.configure(root=site, tickets={"line": "text"})
+    TestApp(TicketMiddleware(flask_app)).post("/pay", {"amount": "much"}, status=500)
+    said = capsys.readouterr().err
+    assert f"ticket {only_ticket()['number']}: gaeport tickets show" in said
+    assert said.count("Traceback") <= 1
+
+
 def test_flask_in_testing_hands_the_exception_to_the_test(flask_app: flask.Flask) -> None:
     flask_app.testing = True
     with pytest.raises(ValueError, match="much"):
@@ -139,6 +150,7 @@ if "handler" in sys.argv:
     handler500 = own_page
 
 import gaeport
+from gaeport import settings
 from gaeport.tickets import TicketMiddleware
 from gaeport.tickets.store import TicketStore
 from webtest import TestApp
