@@ -1,5 +1,6 @@
 """Logging in and out."""
 
+import logging
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -7,6 +8,8 @@ from gaeport import settings
 from gaeport.console import access, attempts, logins, passwords, signing
 from gaeport.console.rendering import page
 from gaeport.console.web import Refused, Request, Response, is_for_console, redirect
+
+_log = logging.getLogger("gaeport.console")
 
 _WRONG = "That is not the password."
 _STALE = "This form was open for too long, or came from somewhere else. Please try again."
@@ -40,6 +43,7 @@ def submit(request: Request) -> Response:
     address, device = access.address(request.environ, config), logins.device(request)
     wait = attempts.allow(address, device)
     if wait:
+        _log.warning("too many tries of the console's password, from %s", address)
         raise Refused(
             HTTPStatus.TOO_MANY_REQUESTS,
             "Too many tries",
@@ -47,9 +51,11 @@ def submit(request: Request) -> Response:
             ("Retry-After", str(wait)),
         )
     if not passwords.matches(request.form.get("password", ""), config.console.password_hash or ""):
+        _log.warning("a wrong password for the console, from %s", address)
         return show(request, after=after, problem=_WRONG, status=HTTPStatus.FORBIDDEN)
     attempts.forget(address, device)
     logins.begin(request)
+    _log.info("somebody logged in to the console, from %s", address)
     return redirect(after)
 
 

@@ -53,7 +53,7 @@ def _all(request: Request, hours: int) -> Response:
 
 
 def _one(request: Request, hours: int) -> Response:
-    sample = reading.find(request.rest, max(PERIODS))
+    sample = reading.find(request.rest, hours)
     if sample is None:
         raise not_found("This request is not among those that were kept: older ones make room for new ones.")
     rows = timeline.rows(sample)

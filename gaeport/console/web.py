@@ -75,9 +75,7 @@ class Request:
         self.https = False
         self.signed_in = False
         self.cookies: list[str] = []
-        self._arguments = parse_qs(
-            str(environ.get("QUERY_STRING", "")), keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="replace"
-        )
+        self._arguments = _fields(str(environ.get("QUERY_STRING", ""))) or {}
 
     @property
     def page(self) -> str:
@@ -139,10 +137,9 @@ class Request:
         if kind != "application/x-www-form-urlencoded":
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Not a form", "Only this console's own forms are taken.")
         body = self.environ["wsgi.input"].read(int(length)).decode("latin-1")
-        try:
-            fields = parse_qs(body, keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="replace")
-        except ValueError:
-            raise Refused(HTTPStatus.BAD_REQUEST, "Not a form", "The form has too many fields.") from None
+        fields = _fields(body)
+        if fields is None:
+            raise Refused(HTTPStatus.BAD_REQUEST, "Not a form", "The form has too many fields.")
         self.form = {name: values[0] for name, values in fields.items()}
 
 
@@ -181,6 +178,14 @@ def redirect(location: str) -> Response:
 def is_for_console(path: str) -> bool:
     """Tell whether a request's path is one of the console's."""
     return path.startswith((ROOT, f"{STATS_ALIAS}/")) or path in (ROOT[:-1], STATS_ALIAS)
+
+
+def _fields(text: str) -> dict[str, list[str]] | None:
+    """Return a query's or a form's fields, or None where there are too many."""
+    try:
+        return parse_qs(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="replace")
+    except ValueError:
+        return None
 
 
 def _below(path: str) -> str:

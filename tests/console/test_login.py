@@ -87,6 +87,17 @@ def test_guessing_ends_after_ten_tries_and_the_right_password_does_not_help_then
     assert visitor.get().status_int == 303
 
 
+def test_the_log_says_who_tried_and_who_got_in(visitor: Visitor, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "gaeport.console")
+    visitor.log_in("wrong secret")
+    visitor.log_in()
+    said = [record.getMessage() for record in caplog.records if record.name == "gaeport.console"]
+    assert said == [
+        "a wrong password for the console, from 127.0.0.1",
+        "somebody logged in to the console, from 127.0.0.1",
+    ]
+
+
 def test_tries_at_the_same_moment_are_counted_each(config: settings.Settings) -> None:
     with ThreadPoolExecutor(16) as pool:
         waits = list(pool.map(lambda _: attempts.allow("203.0.113.9", ""), range(40)))
@@ -207,6 +218,8 @@ def test_a_form_is_not_taken_from_the_query_or_as_json(admin: Visitor) -> None:
     answer = admin.site.post_json("/_gaeport/logout", {"csrf": token}, expect_errors=True)
     assert answer.status_int == 415
     assert admin.post("/_gaeport/logout", {"csrf": token, "more": "x" * 70_000}).status_int == 413
+    assert admin.post("/_gaeport/logout", {f"f{number}": "" for number in range(1_500)}).status_int == 400
+    assert admin.get("/_gaeport/?" + "&".join(f"f{number}" for number in range(1_500))).status_int == 200
     assert admin.get().status_int == 200
 
 

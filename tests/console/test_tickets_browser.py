@@ -103,7 +103,7 @@ def test_a_page_looks_right_at_both_widths_light_and_dark(
 ) -> None:
     folder = Path(os.environ.get("GAEPORT_SCREENSHOTS", tmp_path))
     tab.open(f"{served[0]}/_gaeport/tickets{PAGES[name].format(*served[1])}")
-    tab.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    tab.evaluate("[...document.querySelectorAll('details')].slice(0, 8).forEach(part => part.open = true)")
     for scheme in ("light", "dark"):
         tab.scheme(scheme)
         for width in WIDTHS:
