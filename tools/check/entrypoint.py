@@ -17,6 +17,7 @@ from .documents import Document
 
 REQUIREMENTS = "requirements.txt"
 _SECRET = re.compile(r"(?i)(password|passwd|secret|token|api_?key|private_?key|credential)")
+_LOCAL = re.compile(r"(?P<path>(?:\.{0,2}/)?[^\s:\[]+?(?:\.whl|\.tar\.gz|/))(?:\[(?P<extras>[^\]]*)\])?(?:\s*;.*)?")
 _OWN = ("GAE_", "GOOGLE_CLOUD_PROJECT", "PORT")  # App Engine's own
 _EMULATORS = ("DATASTORE_EMULATOR_HOST", "STORAGE_EMULATOR_HOST", "GAEPORT_DATA")
 
@@ -148,10 +149,14 @@ def _read_requirement(
                 "name a wheel in the folder",
             )
         return
-    if text.startswith(("./", "../", "/")) or (text.endswith((".whl", ".tar.gz")) and "://" not in text):
-        if not (root / text).is_file() or text.startswith(("../", "/")):
-            wrong("file", f"{text} is not in the application's folder", "put it there, in vendor/ for example")
-        names.append((canonicalize_name(Path(text).name.split("-")[0]), number))
+    local = _LOCAL.fullmatch(text)
+    if local is not None:
+        path, extras = local["path"], local["extras"] or ""
+        if not (root / path).is_file() or path.startswith(("../", "/")):
+            wrong("file", f"{path} is not in the application's folder", "put it there, in vendor/ for example")
+        names.append((canonicalize_name(Path(path).name.split("-")[0]), number))
+        # An extra mostly has the name of the package that it brings; gaeport[gunicorn] does.
+        names.extend((canonicalize_name(extra.strip()), number) for extra in extras.split(",") if extra.strip())
         return
     try:
         names.append((canonicalize_name(Requirement(text.split(" --")[0]).name), number))

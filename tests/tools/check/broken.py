@@ -1,7 +1,7 @@
 """Broken configurations: what was changed in a sound folder, and what gaeport and gcloud say.
 
 What gcloud 528 does was tried by deploying each against a stand-in for Google's APIs: it refuses before anything is
-uploaded, crashes, or deploys; what happens then stands in `after`.
+uploaded, crashes, fails late (the version is live already), or deploys; what App Engine does then stands in AFTER.
 """
 
 from dataclasses import dataclass, field
@@ -88,7 +88,7 @@ CASES = (
     ),
     Broken("a key without a value", app("main:app\n", "main:app\nservice:\n"), "app.value", 3),
     Broken("a service's name in capitals", app("runtime", "service: Shop\nruntime"), "app.value", 1, "refuses"),
-    Broken("flexible environment", app("runtime", "env: flex\nruntime"), "app.value", 1),
+    Broken("flexible environment", app("runtime", "env: flex\nruntime"), "app.value", 1, "refuses"),
     Broken(
         "resources of the flexible environment",
         app(END, f"{END}resources:\n  cpu: 1\n"),
@@ -183,7 +183,7 @@ CASES = (
         "refuses",
     ),
     Broken(
-        "a handler without a url", app("- url: /static\n  static_dir", "- static_dir"), "app.missing-key", 6, "refuses"
+        "a handler without a url", app("- url: /static\n  static_dir", "- static_dir"), "app.missing-key", 6, "crashes"
     ),
     Broken("a url without a slash", app("/static", "static"), "app.url", 6, "refuses"),
     Broken("a url that is no expression", app("/static", "/static("), "app.url", 6),
@@ -264,27 +264,25 @@ CASES = (
         2,
     ),
     Broken("empty queue.yaml", {"queue.yaml": ""}, "queue.empty", None, "crashes"),
-    Broken("a queue without a rate", queue("  bucket_size: 1\n"), "queue.rate", 2, "refuses"),
-    Broken("rate 0", queue("  rate: 0\n"), "queue.rate", 3, "crashes"),
+    Broken("a queue without a rate", queue("  bucket_size: 1\n"), "queue.rate", 2, "fails late"),
+    Broken("rate 0", queue("  rate: 0\n"), "queue.rate", 3, "fails late"),
     Broken("a rate over 500/s", queue("  rate: 501/s\n"), "queue.rate", 3, "fails late"),
     Broken("a rate in words", queue("  rate: fast\n"), "queue.value", 3, "refuses"),
     Broken("a bucket over 500", queue("  rate: 1/s\n  bucket_size: 501\n"), "queue.value", 4, "fails late"),
-    Broken("a pull queue", queue("  mode: pull\n"), "queue.pull", 3, "fails late"),
+    Broken("a pull queue", queue("  mode: pull\n"), "queue.pull", 3),
     Broken(
         "backoff upside down",
         queue("  rate: 1/s\n  retry_parameters:\n    min_backoff_seconds: 9\n    max_backoff_seconds: 1\n"),
         "queue.backoff",
         5,
-        "refuses",
+        "fails late",
     ),
-    Broken("a queue twice", queue("  rate: 1/s\n- name: a\n  rate: 1/s\n"), "queue.twice", 4, "refuses"),
+    Broken("a queue twice", queue("  rate: 1/s\n- name: a\n  rate: 1/s\n"), "queue.twice", 4),
     Broken(
         "a queue's name with a blank", {"queue.yaml": "queue:\n- name: a b\n  rate: 1/s\n"}, "queue.value", 2, "refuses"
     ),
     Broken("a job without a schedule", cron("- url: /a\n"), "cron.missing-key", 2, "refuses"),
-    Broken(
-        "a job in cron's own words", cron("- url: /a\n  schedule: '*/5 * * * *'\n"), "cron.schedule", 3, "fails late"
-    ),
+    Broken("a job in cron's own words", cron("- url: /a\n  schedule: '*/5 * * * *'\n"), "cron.schedule", 3),
     Broken(
         "a url without a slash in cron.yaml",
         cron("- url: a\n  schedule: every 5 minutes\n"),
@@ -297,19 +295,18 @@ CASES = (
         cron("- url: /a\n  schedule: every 5 minutes\n  timezone: Europe/Bern\n"),
         "cron.timezone",
         4,
-        "fails late",
     ),
     Broken(
         "6 retries of a job",
         cron("- url: /a\n  schedule: every 5 minutes\n  retry_parameters:\n    job_retry_limit: 6\n"),
         "cron.value",
         5,
-        "refuses",
+        "fails late",
     ),
     Broken("a job twice", cron("- url: /a\n  schedule: every 5 minutes\n" * 2), "cron.twice", 4),
     Broken("dispatch without a path", dispatch("example.com"), "dispatch.url", 2, "refuses"),
     Broken("dispatch without a host", dispatch("/a/*"), "dispatch.url", 2, "refuses"),
-    Broken("a star inside a path", dispatch("*/a/*/b"), "dispatch.url", 2, "refuses"),
+    Broken("a star inside a path", dispatch("*/a/*/b"), "dispatch.url", 2),
     Broken(
         "a rule after one that takes all",
         {"dispatch.yaml": 'dispatch:\n- url: "*/*"\n  service: default\n- url: "*/a"\n  service: b\n'},
@@ -317,13 +314,13 @@ CASES = (
         4,
     ),
     Broken("empty index.yaml", {"index.yaml": ""}, "index.value", None, "refuses"),
-    Broken("an index without properties", {"index.yaml": "indexes:\n- kind: A\n"}, "index.value", 2, "crashes"),
+    Broken("an index without properties", {"index.yaml": "indexes:\n- kind: A\n"}, "index.value", 2, "fails late"),
     Broken(
         "a property y",
         {"index.yaml": "indexes:\n- kind: A\n  properties:\n  - name: y\n  - name: b\n"},
         "index.value",
         4,
-        "deploys",
+        "refuses",
     ),
     Broken(
         "an index of one property",
@@ -373,3 +370,62 @@ def write(root: Path, broken: Broken) -> None:
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
+
+
+#: What App Engine does with what gcloud deploys.
+AFTER = {
+    "a runtime that never was": "the build fails: there is no such runtime",
+    "a runtime that has ended": "the server refuses the version",
+    "a key without a value": "the key is ignored",
+    "resources of the flexible environment": "they are ignored",
+    "entrypoint without gunicorn": "every instance ends at once; every request is a 500",
+    "entrypoint of a missing module": "every instance ends at once; every request is a 500",
+    "entrypoint of a missing name": "every instance ends at once; every request is a 500",
+    "a fixed port": "App Engine waits at $PORT, gives up, and answers 500",
+    "more workers than memory": "instances are ended for their memory, in the middle of requests",
+    "no entrypoint and no main.py": "every instance ends at once; every request is a 500",
+    "no entrypoint and no app in main.py": "every instance ends at once; every request is a 500",
+    "an F class with basic scaling": "the server refuses the version",
+    "a B class with automatic scaling": "the server refuses the version",
+    "an unknown class": "the server refuses the version",
+    "min over max instances": "the server refuses the version",
+    "a CPU share of 2": "the server refuses the version",
+    "no ceiling": "any number of instances may start, and be billed",
+    "warmup with basic scaling": "no warm-up request ever comes",
+    "a url that is no expression": "the server refuses the version",
+    "a script of Python 2": "the server refuses the version",
+    "login: admin": "nobody is asked to log in",
+    "a static folder that is not there": "every file in it is a 404",
+    "an upload that matches nothing": "every file of it is a 404",
+    "a group that the url does not have": "every file of it is a 404",
+    "a handler after one that takes all": "it is never reached",
+    "a mount under a static folder": "what the application writes there is a 404",
+    "a variable that turns into True": "the program reads 'True', not 'true'",
+    "a password in clear": "everybody who may see the version reads it",
+    "an emulator in production": "every call to Datastore fails",
+    "a variable of App Engine's": "the server refuses the version, or its own value wins",
+    "the bundled memcache switched off": "every call of memcache fails",
+    "no requirements.txt": "nothing is installed; the entrypoint's program is missing",
+    "a requirement that is none": "the build fails",
+    "a requirement twice": "the build fails where the two contradict",
+    "an editable requirement": "the build fails",
+    "a wheel that is not there": "the build fails",
+    "a password in requirements.txt": "everybody who may see the version's files reads it",
+    "a pull queue": "the server refuses the queue; the version is live",
+    "a queue twice": "one of the two counts",
+    "a job in cron's own words": "the server refuses the jobs; the version is live",
+    "a time zone that is none": "the server refuses the jobs; the version is live",
+    "a job twice": "it runs twice",
+    "a star inside a path": "the server refuses the rules; the version is live",
+    "a rule after one that takes all": "it is never reached",
+    "an index of one property": "the server refuses the index; the version is live",
+    "an index twice": "the second changes nothing",
+    "an unknown key in gaeport.toml": "the application does not start",
+    "a private address without a connector": "every call waits until it is given up",
+    "a cache on this machine": "every call fails",
+    "a stage in production's namespace": "the stage reads and writes production's data",
+    "a mount that is a file": "the application does not start",
+    "no .gcloudignore": "gcloud writes one that lets tests, .env and virtual environments through",
+    "a secret in the upload": "it lies in the bucket of the versions, and in the image",
+    "a module left at home": "every instance ends at once; every request is a 500",
+}
