@@ -27,6 +27,7 @@ from gaeport.dal.conditions import (
     serveable,
 )
 from gaeport.datastore import wire
+from gaeport.datastore.field_types import TEXTS
 from gaeport.errors import FieldValueError
 
 _OPPOSITE = {"eq": "ne", "ne": "eq", "lt": "gte", "gte": "lt", "gt": "lte", "lte": "gt"}
@@ -178,7 +179,8 @@ class _Translator:
         if column is None:
             return None
         if not column.searchable:
-            self.inexact(f"{column.label} is not indexed ({column.kind.name})")
+            remedy = "; Field(indexed=True) would change that" if column.kind.name in TEXTS else ""
+            self.inexact(f"{column.label} is not indexed ({column.kind.name}){remedy}")
             return None
         return column
 

@@ -47,7 +47,9 @@ def start(folder: Path, uri: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("uri", ["datastore://", "datastore://?buffer=request&ids=time"])
+@pytest.mark.parametrize(
+    "uri", ["datastore://", pytest.param("datastore://?buffer=request&ids=time", marks=pytest.mark.long)]
+)
 def test_of_a_hundred_registrations_at_once_with_one_address_one_gets_an_account(tmp_path: Path, uri: str) -> None:
     gaeport.configure(data=str(tmp_path))
     processes = [start(tmp_path, uri) for _ in range(_PROCESSES)]
