@@ -44,6 +44,7 @@ from gaeport.fs.handle import Handle, writable
 from gaeport.fs.inode import Inode, Outcome, attempts, guarded
 from gaeport.fs.leases import Leases
 from gaeport.fs.links import HardLinks
+from gaeport.fs.remembered import Remembered, watching
 from gaeport.fs.removals import Removals
 from gaeport.fs.renames import Renames
 from gaeport.fs.storage import Connect, Storage
@@ -63,9 +64,13 @@ def make_volume(mount: settings.MountSettings, root: str) -> "DatastoreVolume":
     """
     bucket = mount.bucket or settings.current().bucket
     where = blobs.address(bucket, mount.prefix)
-    storage = Storage(datastore.own_client, blobs.store(bucket, mount.prefix), mount.inline_limit, where)
-    tree = Tree(datastore.own_client, mount.name, root, mount.overlay)
-    return DatastoreVolume(datastore.own_client, tree, storage)
+    connect: Connect = datastore.own_client
+    memory = Remembered(mount.attr_ttl) if mount.attr_ttl else None
+    if memory is not None:
+        connect = watching(connect, memory)
+    storage = Storage(connect, blobs.store(bucket, mount.prefix), mount.inline_limit, where)
+    tree = Tree(connect, mount.name, root, mount.overlay, memory)
+    return DatastoreVolume(connect, tree, storage)
 
 
 class DatastoreVolume:
@@ -92,7 +97,7 @@ class DatastoreVolume:
         return guarded(lambda: self._stat(path, follow), "/".join(path))
 
     def _stat(self, path: Path, follow: bool) -> Attributes:
-        node = self.tree.resolve(path, follow=follow)
+        node = self.tree.resolve(path, follow=follow, recent=True)
         inode = self.inode_of(node)
         if inode is not None:
             return inode.attributes()
@@ -129,7 +134,8 @@ class DatastoreVolume:
     def _opened(self, path: Path, flags: int, mode: int) -> Handle:
         follow = not flags & os.O_NOFOLLOW and not (flags & os.O_CREAT and flags & os.O_EXCL)
         mask = _WITHOUT_CONTENT if flags & os.O_TRUNC else ()
-        node = self.tree.resolve(path, follow=follow, mask=mask)
+        reading = not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        node = self.tree.resolve(path, follow=follow, mask=mask, recent=reading)
         self._check_open(node, path, flags)
         if not node.exists and self.inode_of(node) is None:
             if not flags & os.O_CREAT:

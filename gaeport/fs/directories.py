@@ -32,6 +32,7 @@ from gaeport.fs.entries import (
     update,
 )
 from gaeport.fs.inode import Outcome, attempts
+from gaeport.fs.remembered import SMALL
 from gaeport.fs.tree import Directory, Node
 from gaeport.fs.volume import Attributes, Path
 
@@ -130,8 +131,16 @@ class Directories:
         condition = query.filter.property_filter
         condition.property.name, condition.op = "__key__", wire.HAS_ANCESTOR
         condition.value.key_value.CopyFrom(client.key("Dir", identity))
-        found = client.query(query, mask=mask)
-        return [Child(unescape(row.entity.key.path[-1].name), decode(row), row.version) for row in found]
+        memory = self._tree.remembered
+        began = memory.begin() if memory is not None else None
+        found = list(client.query(query, mask=mask))
+        children = [Child(unescape(row.entity.key.path[-1].name), decode(row), row.version) for row in found]
+        if memory is not None and began is not None:
+            rows = [((identity, child.name), row) for child, row in zip(children, found, strict=True)]
+            memory.keep(began, rows, whole=False)
+            small = [(child.name, child.entry.size) for child in children if 0 < child.entry.size <= SMALL]
+            memory.keep_listing(began, identity, small)
+        return children
 
     # Making
 

@@ -9,6 +9,7 @@ import os
 import stat
 import zlib
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -19,11 +20,11 @@ from gaeport.errors import file_error
 from gaeport.fs import disk
 from gaeport.fs.content import Extent, View
 from gaeport.fs.entries import METADATA, NAME_MAX, ROOTS, Entry, decode, entry_key, inode_key, time_key
+from gaeport.fs.remembered import INODES, Remembered
 from gaeport.fs.storage import Connect
 from gaeport.fs.volume import Attributes, Path
 
 MAX_LINKS = 40  # as Linux
-INODES = "inodes"  # in the place of a directory: a question for an Inode
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,13 @@ class Tree:
         name: the mount's name in the store.
         root: the mounted directory on disk, absolute.
         overlay: whether what is deployed there shows through.
+        remembered: what may be answered from memory; None for nothing.
     """
 
-    def __init__(self, connect: Connect, name: str, root: str, overlay: bool) -> None:
+    def __init__(
+        self, connect: Connect, name: str, root: str, overlay: bool, remembered: Remembered | None = None
+    ) -> None:
+        self.remembered = remembered
         self._connect = connect
         self.name = name
         self.root_path = root
@@ -119,29 +124,53 @@ class Tree:
         self._known: dict[tuple[str, str], Directory] = {}
         self._decoded: dict[tuple[str, str], tuple[int, Entry]] = {}
 
-    def resolve(self, path: Path, *, follow: bool = True, mask: Iterable[str] = METADATA) -> Node:
+    def resolve(self, path: Path, *, follow: bool = True, mask: Iterable[str] = METADATA, recent: bool = False) -> Node:
         """Return what a path names; a missing last part is a Node that does not exist.
 
         Args:
             path: inside the mount.
             follow: whether a symbolic link at the end is followed.
             mask: which properties of entries to read; () for all.
+            recent: whether an answer from memory will do, where the mount allows that.
 
         Raises:
             FileNotFoundError, NotADirectoryError: a part before the last is missing or no directory.
             OSError: ELOOP, ENAMETOOLONG.
         """
-        return self.resolve_all([path], follow=follow, mask=mask)[0]
+        if recent and self.remembered is not None and not mask:
+            return self._resolve_content(path, follow, self.remembered)
+        return self.resolve_all([path], follow=follow, mask=mask, recent=recent)[0]
 
-    def resolve_all(self, paths: Sequence[Path], *, follow: bool = True, mask: Iterable[str] = METADATA) -> list[Node]:
-        """Return what several paths name, their keys carried by the same Lookups."""
+    def _resolve_content(self, path: Path, follow: bool, remembered: Remembered) -> Node:
+        """Return what a path names, with its content; what is likely to be read next is asked for along with it."""
+        _check_names(path)
+        predicted = self._predict(path)
+        target = predicted[-1] if predicted[-1][1] else predicted[-2]
+        known = len(predicted) >= len(path) and remembered.is_whole(target)
+        more = set() if known else remembered.beside(target)
+        return self.resolve_all([path], follow=follow, mask=(), recent=known, more=more)[0]
+
+    def resolve_all(
+        self,
+        paths: Sequence[Path],
+        *,
+        follow: bool = True,
+        mask: Iterable[str] = METADATA,
+        recent: bool = False,
+        more: Iterable[tuple[str, str]] = (),
+    ) -> list[Node]:
+        """Return what several paths name, their keys carried by the same Lookups; `more` is asked along with them."""
         for path in paths:
             _check_names(path)
         client = self._connect()
         answers: dict[tuple[str, str], Found | None] = {}
+        along = set(more)
         while True:
             wanted = {pair for path in paths for pair in self._predict(path)} - answers.keys()
-            self._ask(client, wanted, answers, mask)
+            if recent and self.remembered is not None:
+                self.remembered.fill(wanted, answers)
+            self._ask(client, wanted, answers, mask, along)
+            along = set()
             try:
                 return [_Walk(self, answers, follow).run(path) for path in paths]
             except _Unknown as unknown:
@@ -240,12 +269,20 @@ class Tree:
         pairs: set[tuple[str, str]],
         answers: dict[tuple[str, str], Found | None],
         mask: Iterable[str],
+        along: AbstractSet[tuple[str, str]] = frozenset(),
     ) -> None:
         if not pairs:
             return
-        ordered = sorted(pairs)
+        ordered = sorted(pairs | along)
         keys = [_key(client, *pair) for pair in ordered]
-        answers.update(zip(ordered, client.lookup(keys, mask=mask), strict=True))
+        began = self.remembered.begin() if self.remembered is not None else None
+        found = list(zip(ordered, client.lookup(keys, mask=mask), strict=True))
+        answers.update(found)
+        if self.remembered is not None and began is not None:
+            if mask == METADATA:
+                self.remembered.keep(began, found, whole=False)
+            else:  # what is opened itself is asked for each time
+                self.remembered.keep(began, [row for row in found if row[0] in along - pairs], whole=True)
 
 
 class _Walk:
