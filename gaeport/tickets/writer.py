@@ -83,9 +83,14 @@ class Writer:
             self._start()
 
     def finish(self, seconds: float = _AT_EXIT) -> bool:
-        """Wait until everything was tried; returns whether it was."""
-        self._look(True)
+        """Wait until everything was tried and what was counted is told; returns whether that was so in time."""
         end = time.monotonic() + seconds
+        if self._looking:
+            self._ending = True
+            try:
+                self._jobs.put_nowait(None)
+            except queue.Full:
+                return False
         with self._jobs.all_tasks_done:
             while self._jobs.unfinished_tasks:
                 left = end - time.monotonic()
@@ -104,6 +109,8 @@ class Writer:
         self._lock = threading.Lock()
         self._late = False
         self._looking = False
+        self._ending = False
+        self._registered = False
 
     def _start(self) -> None:
         with self._lock:
@@ -124,17 +131,25 @@ class Writer:
             try:
                 if job is not None:
                     self._do(job)
+                if self._looking:
+                    self._looking = self._looked()
             finally:
                 self._jobs.task_done()
-            if self._looking:
-                self._looking = self._looked()
 
     def _looked(self) -> bool:
+        ending, self._ending = self._ending, False
         try:
-            return self._look(False)
+            return self._look(ending)
         except Exception:  # noqa: BLE001 (the thread must live; what was counted is lost, and said)
             _log.warning("counted errors could not be written", exc_info=True)
             return False
+
+    def _register(self) -> None:
+        """Finish before what the sinks have opened by now is closed: the last registered is the first called."""
+        if not self._registered:
+            self._registered = True
+            atexit.unregister(self.finish)
+            atexit.register(self.finish)
 
     def _do(self, job: Job) -> None:
         left = []
@@ -146,6 +161,7 @@ class Writer:
                 kept = "it stays in the data folder: gaeport tickets collect" if job.path else "its log line is kept"
                 _log.warning("ticket %s was not written (%s): %s; %s", job.record["number"], sink, error, kept)
         spool.done(job.path, job.record, left)
+        self._register()
         if not left:
             self._late = False
         job.done.set()
