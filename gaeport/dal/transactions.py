@@ -11,7 +11,7 @@ from gaeport.dal.commits import commit
 from gaeport.dal.errors import TransactionConflict
 from gaeport.dal.unit import Unit
 from gaeport.datastore import wire
-from gaeport.datastore.client import Client, backoff, retried
+from gaeport.datastore.client import READ_ATTEMPTS, Client, backoff, retried
 from gaeport.datastore.transport import Transport
 from gaeport.errors import (
     Aborted,
@@ -26,6 +26,7 @@ from gaeport.errors import (
 
 ATTEMPTS = 8  # of a transaction that others get in the way of, waits in between: some 5 s in all
 MAX_COMMIT = 8_388_608  # bytes; leaves 2 MiB of the 10 MiB for keys and framing
+_PASSING = (Unavailable, DeadlineExceeded, Internal)  # errors that a repeated read can cure
 _CONFLICTS = (Aborted, AlreadyExists, FailedPrecondition, NotFound)
 _log = logging.getLogger("gaeport.dal")
 
@@ -45,15 +46,16 @@ class TransactionClient(Client):
             self._unit.transaction = self._begin()
         request.read_options.transaction = self._unit.transaction
         try:
-            return retried(lambda: self.transport.call(method, request), (Unavailable, DeadlineExceeded, Internal), 3)
+            return retried(lambda: self.transport.call(method, request), _PASSING, READ_ATTEMPTS)
         except Aborted as error:
             raise TransactionConflict(f"another transaction got in the way: {error.message}") from error
 
     def _begin(self) -> bytes:
         request = wire.BeginTransactionRequest(project_id=self.project, database_id=self.database)
         request.transaction_options.read_write.SetInParent()
-        begun: bytes = self.transport.call("BeginTransaction", request).transaction
-        return begun
+        begun = retried(lambda: self.transport.call("BeginTransaction", request), _PASSING, READ_ATTEMPTS)
+        token: bytes = begun.transaction
+        return token
 
     def commit(self, mutations: Any) -> list[Any]:
         """Commit the unit's transaction, or, where nothing was read, the mutations alone."""
@@ -123,8 +125,9 @@ class Units:
             TransactionConflict: others wrote what the block read; nothing was written.
             IntegrityError: a rule of a table is broken; nothing was written.
         """
-        unit = self.unit or Unit()
-        self._local.unit = unit
+        unit = self.unit
+        if unit is None:
+            unit = self._local.unit = Unit()
         restore = unit.saved()
         if not unit.depth:
             unit.restart = restore
@@ -200,7 +203,7 @@ class Units:
         """
         self._local.written = 0
         unit = self.unit
-        if unit is None or unit.depth or not unit:
+        if unit is None or unit.depth or unit.is_empty:
             return
         try:
             self._flush(unit)

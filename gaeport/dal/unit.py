@@ -141,8 +141,10 @@ class Unit:
         """Forget all changes."""
         self.changes, self.journal, self.log, self.guards = {}, [], [], {}
 
-    def __bool__(self) -> bool:
-        return any(self.changes.values()) or bool(self.guards)
+    @property
+    def is_empty(self) -> bool:
+        """Whether a commit would have nothing to do."""
+        return not any(self.changes.values()) and not self.guards
 
 
 def over(changes: dict[int | str, Change], entries: Iterable[Found]) -> Iterator[Found]:

@@ -120,8 +120,10 @@ def _parts(field: Any) -> tuple[str, Any, str, dict[str, Any]]:
     if isinstance(field, tuple):
         field_name, field_type, *rest = field
         return field_name, field_type, field_name, dict(rest[0]) if rest else {}
-    field_type = getattr(field, "type", None)
-    length = getattr(field, "length", None)
-    options = {"length": length, "indexed": getattr(field, "indexed", None)}
+    referent = getattr(field, "referent", None)
+    keyed = referent is not None and hasattr(referent.table, "_primarykey")
+    holds = referent if keyed else field  # a reference to a table with a primarykey holds a value of the key
+    field_type = getattr(holds, "type", None)
+    options = {"length": getattr(holds, "length", None), "indexed": getattr(field, "indexed", None)}
     stored = (getattr(field, "_raw_rname", None) or field.name).strip('"')
     return field.name, field_type, stored, options

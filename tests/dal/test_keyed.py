@@ -96,9 +96,14 @@ def test_ndb_finds_an_entity_by_its_key(db: Any) -> None:
     table.insert(code="de", name="Germany")
     pair = db.define_table("pair", Field("a"), Field("b", "integer"), Field("c"), primarykey=["a", "b"])
     pair.insert(a="x|y", b=2, c="z")
+    shop = db.define_table("shop", Field("land", table.code), Field("name"))
     with datastore.ndb_client().context():
+        model = model_for("shop", shop)
+        model(land="de", name="a").put()
+        assert [entity.name for entity in model.query(model.land == "de")] == ["a"]
         assert model_for("land", table).get_by_id("de").name == "Germany"
         assert model_for("pair", pair).get_by_id("x\\|y|2").c == "z"
+    assert db((shop.land == table.code) & (table.name == "Germany")).count() == 1
 
 
 def test_what_cannot_be_a_key_is_refused(db: Any) -> None:

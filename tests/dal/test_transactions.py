@@ -157,6 +157,23 @@ def test_an_inner_block_joins_the_outer_and_takes_back_only_its_own_writes(plain
     assert sorted(row.n for row in plain(plain.t).select()) == [0, 1, 3]
 
 
+def test_a_block_inside_one_that_has_done_nothing_yet_joins_it(plain: Any, buffered: Any) -> None:
+    def fail(db: Any) -> None:
+        with db.transaction():
+            with db.transaction():
+                db.t.insert(n=1)
+            raise ZeroDivisionError
+
+    for db in (plain, buffered):
+        with pytest.raises(ZeroDivisionError):
+            fail(db)
+        assert db(db.t).isempty()
+    with meter.measure() as counted, plain.transaction():
+        plain.transaction(lambda: plain.t.insert(n=1))
+        plain.transaction(lambda: plain.t.insert(n=2))
+    assert counted.calls == {"AllocateIds": 2, "Commit": 1}
+
+
 def test_rollback_in_a_block_takes_back_what_it_wrote_so_far(plain: Any) -> None:
     with plain.transaction():
         plain.t.insert(n=1)
