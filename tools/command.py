@@ -14,9 +14,10 @@ from .bundle import command as bundle
 from .check import command as check
 from .indexes import command as indexes
 from .new import command as new
+from .new import upgrade
 
 #: Each adds one tool to a parser's commands: `gaeport` has them too, in this order.
-TOOLS: list[Callable[[Any], None]] = [new.add, check.add, bundle.add, indexes.add]
+TOOLS: list[Callable[[Any], None]] = [new.add, upgrade.add, check.add, bundle.add, indexes.add]
 
 _EPILOG = """\
 exit codes:

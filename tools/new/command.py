@@ -8,7 +8,7 @@ from typing import Any
 
 from gaeport.cli.command import OK, add_command
 
-from . import project, web2py
+from . import kinds, project, web2py
 
 RUNTIME = "python313"
 
@@ -22,18 +22,25 @@ def add(commands: Any) -> None:
         """
         Makes DIR with everything that serving and deploying need: app.yaml, main.py, gaeport.toml, index.yaml,
         queue.yaml, cron.yaml, requirements.txt, .gcloudignore, a first test, and the wheel of this gaeport in
-        vendor/. It never overwrites a file.
+        vendor/. It never overwrites a file: in a folder that has an application already, it finds that and adds what
+        is missing, and says what the files that are there need. In an empty one it makes a first application.
         """,
         """
         examples:
+          gaeport new shop --flask
+          gaeport new . --wsgi "shop:create_app()"      around the application here
           gaeport new shop --web2py ~/web2py
           cd shop && gaeport serve --workers 2
           gcloud app deploy
         """,
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the application's folder")
-    kinds = parser.add_argument_group("what kind of application")
-    web2py.add_option(kinds)  # type: ignore[arg-type]  # a group adds options as a parser does
+    kind_options = parser.add_argument_group("what kind of application")
+    chosen = kind_options.add_mutually_exclusive_group(required=True)
+    for kind in kinds.KINDS:
+        chosen.add_argument(f"--{kind.name}", action="store_const", const=kind, dest="kind", help=kind.help)
+    chosen.add_argument("--wsgi", metavar="MODULE:CALLABLE", nargs="?", const="", help=kinds.WSGI.help)
+    web2py.add_option(chosen)  # type: ignore[arg-type]  # a group adds options as a parser does
     parser.add_argument(
         "--runtime",
         type=_runtime,
@@ -45,12 +52,13 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.web2py is None:
-        args.parser.error(f"say what kind of application: {web2py.OPTION} PATH")
     folder = args.folder.absolute()
-    plan = web2py.plan(folder, args.web2py, args.runtime)
-    project.check_free(plan)
-    web2py.copy(folder, args.web2py)
+    if args.web2py is not None:
+        plan = web2py.plan(folder, args.web2py, args.runtime)
+        project.check_free(plan)
+        web2py.copy(folder, args.web2py)
+    else:
+        plan = kinds.plan(folder, args.kind or kinds.WSGI, args.runtime, args.wsgi or None)
     project.write(plan)
     for line in (f"made {args.folder}", *plan.notes, "", f"Next: cd {args.folder} && gaeport serve --workers 2"):
         sys.stdout.write(f"{line}\n")

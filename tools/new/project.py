@@ -25,16 +25,18 @@ class Plan:
 
 
 def render(kind: str, values: Mapping[str, str]) -> dict[str, str]:
-    """Return a kind's templates, filled in, by their path from the application's folder.
+    """Return a kind's templates over those of all kinds, filled in, by their path from the application's folder.
 
     Args:
-        kind: the folder of the templates; a name in it is a path with __ for /, with a dot for a leading "dot-".
+        kind: the folder of the templates; a name in it is a path with -- for /, with a dot for a leading "dot-".
         values: what $name and ${name} in them stand for.
     """
     found = {}
-    for entry in sorted(resources.files(__package__).joinpath("templates", kind).iterdir(), key=lambda item: item.name):
-        name = entry.name.removesuffix(".tmpl").replace("__", "/").replace("dot-", ".")
-        found[name] = string.Template(entry.read_text("utf-8")).substitute(values)
+    for folder in ("common", kind):
+        entries = resources.files(__package__).joinpath("templates", folder).iterdir()
+        for entry in sorted(entries, key=lambda item: item.name):
+            name = entry.name.removesuffix(".tmpl").replace("--", "/").replace("dot-", ".")
+            found[name] = string.Template(entry.read_text("utf-8")).substitute(values)
     return found
 
 

@@ -52,6 +52,8 @@ def plan(folder: Path, source: Path, runtime: str) -> project.Plan:
         "runtime": runtime,
         "wheel": f"./vendor/{wheel.file_name()}",
         "requirements": "".join(f"{name}\n" for name in requirements(source)),
+        "target": "main:app",
+        "application": "",
         "statics": "" if Path(source, "routes.py").exists() else _STATICS,
     }
     files: dict[str, str | bytes] = dict(project.render("web2py", values))
