@@ -3,13 +3,10 @@
 import os
 import platform
 import sys
-import time
 
 from gaeport import __version__, settings
 from gaeport.console.rendering import page
 from gaeport.console.web import Request, Response, not_found
-
-_STARTED = time.time()
 
 _WHERE = {
     "embedded": "on this machine; data lies in its data folder",
@@ -36,4 +33,4 @@ def answer(request: Request) -> Response:
         "gaeport": __version__,
         "Python": f"{platform.python_version()} on {sys.platform}",
     }
-    return page(request, "overview.html", title="Overview", facts=facts, mounts=config.mounts, started=_STARTED)
+    return page(request, "overview.html", title="Overview", facts=facts, mounts=config.mounts)

@@ -70,9 +70,10 @@ def rows(sample: Sample) -> list[Row]:
 
 def ticks(sample: Sample) -> list[tuple[int, str]]:
     """Return the marks of the scale: per cent and label."""
-    whole = sample.seconds * 1000
+    long = sample.seconds >= 10
+    whole = sample.seconds if long else sample.seconds * 1000
     digits = 0 if whole >= 40 else 1 if whole >= 4 else 2
-    return [(part, f"{whole * part / 100:,.{digits}f} ms") for part in (0, 25, 50, 75)]
+    return [(part, f"{whole * part / 100:,.{digits}f} {'s' if long else 'ms'}") for part in (0, 25, 50, 75)]
 
 
 def _row(sample: Sample, calls: list[Call], whole: float) -> Row:
