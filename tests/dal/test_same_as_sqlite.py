@@ -206,6 +206,22 @@ class Calls:
             db.rollback()
         self.ids = [row.id for row in self.databases[0](self.databases[0].t).select()]
 
+    def transaction(self) -> None:
+        """Make some calls in a transaction, which fails now and then."""
+        sqlite, datastore = self.databases
+        sqlite.commit()
+        calls = [self.insert, self.select, self.group, self.join, self.update, self.delete]
+        try:
+            with datastore.transaction():
+                for _ in range(self.rng.randrange(1, 6)):
+                    self.rng.choice(calls)()
+                if self.rng.random() < 0.3:
+                    raise ZeroDivisionError
+        except ZeroDivisionError:
+            sqlite.rollback()
+            self.ids = [row.id for row in sqlite(sqlite.t).select()]
+        self.both(lambda db: db(db.t).select(orderby=db.t.id).as_list())
+
     def run(self) -> None:
         """Make the calls."""
         calls = [self.insert, self.select, self.select, self.group, self.join, self.update, self.delete]
@@ -258,6 +274,17 @@ def test_random_calls_between_commits_and_rollbacks_give_the_rows_that_sqlite_gi
 ) -> None:
     for number in range(4):
         compare(connect, f"{part}-{number}", "?buffer=request")
+
+
+def test_random_calls_in_transactions_give_the_rows_that_sqlite_gives(connect: Callable[..., Any]) -> None:
+    for number in range(6):
+        databases = [connect("sqlite:memory"), connect(f"datastore:///n{number}")]
+        databases[0].executesql("PRAGMA case_sensitive_like = ON")
+        calls = Calls(random.Random(f"transactions-{number}"), databases)
+        for _ in range(5):
+            calls.insert()
+        for _ in range(4):
+            calls.transaction()
 
 
 @pytest.mark.long
