@@ -100,7 +100,8 @@ def _set_up_logging(config: Settings) -> None:
 
     Before the application is imported, which then may still set up its own.
     """
-    if config.tickets.logging is not False:
+    wanted = config.tickets.logging
+    if wanted or (wanted is None and config.environment == "production"):
         from gaeport.tickets.logs import setup_for
 
         setup_for(config)

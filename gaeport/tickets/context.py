@@ -1,11 +1,13 @@
-"""The request that this thread or task answers: its trace for log lines, its description for tickets."""
+"""The request that this thread or task answers: its trace for log lines, its description for tickets.
+
+What describes it imports the rules of redaction then: every start-up imports this module, and few have errors to tell.
+"""
 
 import os
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote
 
-from gaeport.tickets.redaction import redacted_query, redacted_text
 from gaeport.tickets.trace import Trace, trace_of
 
 _MAX_TEXT = 2_000  # characters of a URL or a header
@@ -46,6 +48,8 @@ class Request:
     @property
     def url(self) -> str:
         """The whole URL; what looks like a secret in its query string is replaced."""
+        from gaeport.tickets.redaction import redacted_query, redacted_text
+
         environ = self.environ
         scheme = environ.get("wsgi.url_scheme", "http")
         host = environ.get("HTTP_HOST") or _server(environ, scheme)
@@ -59,6 +63,8 @@ class Request:
     def http_request(self) -> dict[str, Any]:
         """Return the fields that Cloud Logging shows of a request (LogEntry.httpRequest), as google-cloud-logging
         fills them."""
+        from gaeport.tickets.redaction import redacted_text
+
         return {
             "requestMethod": self.environ.get("REQUEST_METHOD", ""),
             "requestUrl": self.url,

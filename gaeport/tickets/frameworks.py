@@ -5,12 +5,19 @@ web2py and py4web by their own tickets. A framework is looked for among the modu
 """
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from gaeport.tickets import context
-from gaeport.tickets.reporting import record
 
 _ID = "gaeport.tickets"
+
+
+def record(error: BaseException, labels: Mapping[str, str] | None = None) -> str:
+    """Make a ticket, as `gaeport.tickets.record`; what that needs is imported with the first error."""
+    from gaeport.tickets import reporting
+
+    return reporting.record(error, labels)
 
 
 def connect() -> None:

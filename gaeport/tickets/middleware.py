@@ -1,14 +1,21 @@
-"""Makes a ticket of each exception that ends a request, and answers with its number."""
+"""Makes a ticket of each exception that ends a request, and answers with its number.
+
+What makes tickets and pages is imported with the first error: a start-up has other things to do.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gaeport import settings
-from gaeport.tickets import context, frameworks, page
-from gaeport.tickets.reporting import record
+from gaeport.tickets import context, frameworks
+from gaeport.tickets.frameworks import record
+
+if TYPE_CHECKING:
+    from gaeport.tickets.page import Page, PageMaker
 
 _Headers = list[tuple[str, str]]
+_STATUS = "500 Internal Server Error"
 
 
 class TicketMiddleware:
@@ -22,7 +29,7 @@ class TicketMiddleware:
     Log lines that are written while a request is answered carry its trace (see `gaeport.tickets.setup_logging`).
     """
 
-    def __init__(self, app: Callable[..., Iterable[bytes]], *, page: page.PageMaker | None = None) -> None:
+    def __init__(self, app: Callable[..., Iterable[bytes]], *, page: "PageMaker | None" = None) -> None:
         """Wrap an application.
 
         Args:
@@ -52,11 +59,13 @@ class TicketMiddleware:
             raise AttributeError(name)
         return getattr(self._app, name)
 
-    def page(self, environ: dict[str, Any], number: str) -> page.Page:
+    def page(self, environ: dict[str, Any], number: str) -> "Page":
         """Return the visitor's page."""
+        from gaeport.tickets.page import make
+
         config = settings.current()
         file = config.tickets.page
-        return page.make(environ, number, config.root / Path(file) if file else None, self._maker)
+        return make(environ, number, config.root / Path(file) if file else None, self._maker)
 
 
 class _Answer:
@@ -87,7 +96,7 @@ class _Answer:
         """
         number = record(error)
         made = self._middleware.page(self._request.environ, number)
-        self._start_response(page.STATUS, made.headers, (type(error), error, error.__traceback__))
+        self._start_response(_STATUS, made.headers, (type(error), error, error.__traceback__))
         context.resume(None)
         return [made.body]
 

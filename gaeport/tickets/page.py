@@ -7,7 +7,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-STATUS = "500 Internal Server Error"
 PLACEHOLDER = "{ticket}"
 
 #: Makes a page of an application's own from the WSGI environment and the number: (content type, text).

@@ -16,6 +16,7 @@ class _Window:
     """One group's present minute."""
 
     start: float
+    limit: int
     kept: int = 0
 
 
@@ -41,14 +42,15 @@ class Storm:
         """Begin with nothing seen.
 
         Args:
-            per_minute: tickets of one group that are kept a minute; of all groups together 20 times as many.
+            per_minute: tickets of one group that are kept in the first minute of a storm; one in each minute that
+                follows without a pause. Of all groups together 20 times as many.
             clock: seconds.
         """
         self._per_minute = per_minute
         self._clock = clock
         self._lock = threading.Lock()
         self._groups: OrderedDict[str, _Window] = OrderedDict()
-        self._all = _Window(clock())
+        self._all = _Window(clock(), per_minute * _ALL_FACTOR)
         self._missed: dict[str, Missed] = {}
         self._since = clock()
 
@@ -63,8 +65,8 @@ class Storm:
             now = self._clock()
             window = self._window(group, now)
             if now - self._all.start >= _WINDOW:
-                self._all = _Window(now)
-            if window.kept < self._per_minute and self._all.kept < self._per_minute * _ALL_FACTOR:
+                self._all = _Window(now, self._all.limit)
+            if window.kept < window.limit and self._all.kept < self._all.limit:
                 window.kept += 1
                 self._all.kept += 1
                 return True
@@ -89,7 +91,8 @@ class Storm:
     def _window(self, group: str, now: float) -> _Window:
         window = self._groups.get(group)
         if window is None or now - window.start >= _WINDOW:
-            window = self._groups[group] = _Window(now)
+            goes_on = window is not None and window.kept == window.limit and now - window.start < 2 * _WINDOW
+            window = self._groups[group] = _Window(now, 1 if goes_on else self._per_minute)
             if len(self._groups) > _MAX_GROUPS:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(group)

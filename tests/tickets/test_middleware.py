@@ -1,6 +1,8 @@
 """TicketMiddleware: the visitor gets a number and nothing else, tests get the exception, the server gets its answer."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -348,3 +350,11 @@ def test_a_huge_record_is_cut_to_a_bounded_size(site: Path, capsys: pytest.Captu
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) < 256_000 for line in lines)
     assert sum(map(len, lines)) < 1_500_000
+
+
+def test_a_start_up_imports_what_makes_tickets_only_with_the_first_error() -> None:
+    code = "import sys, gaeport.wsgi, gaeport.tickets.middleware; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name for name in done.stdout.split() if name.startswith(("gaeport.tickets", "google", "grpc", "flask"))}
+    parts = ("", ".context", ".frameworks", ".middleware", ".trace")
+    assert loaded == {f"gaeport.tickets{part}" for part in parts}

@@ -22,6 +22,17 @@ def test_only_so_many_of_a_group_are_kept_a_minute(clock: Clock) -> None:
     assert storm.keeps("A", lambda: "t")
 
 
+def test_a_storm_that_goes_on_keeps_one_a_minute_until_it_pauses(clock: Clock) -> None:
+    storm = Storm(5, clock)
+    kept = []
+    for _ in range(4):
+        kept.append(sum(storm.keeps("A", lambda: "t") for _ in range(100)))
+        clock.now += 60
+    assert kept == [5, 1, 1, 1]
+    clock.now += 120
+    assert sum(storm.keeps("A", lambda: "t") for _ in range(100)) == 5
+
+
 def test_what_is_not_kept_is_counted_and_told_after_a_minute(clock: Clock) -> None:
     storm = Storm(1, clock)
     for _ in range(10):
