@@ -12,7 +12,7 @@ from typing import Any
 from pydal.adapters import adapters
 from pydal.adapters.sqlite import SQLite
 from pydal.helpers.classes import Reference, SQLCustomType
-from pydal.objects import IterRows
+from pydal.objects import Field, IterRows
 
 from gaeport.dal import language, methods, schemes, scratch
 from gaeport.dal.columns import columns_of
@@ -239,13 +239,19 @@ class DatastoreAdapter(SQLite):  # type: ignore[misc]  # shipped without types
         self.db._remove_references_to(table)
 
     def create_index(self, table: Any, index_name: str, *fields: Any, **options: Any) -> bool:
-        """Do nothing: Datastore indexes every property. A unique index is refused."""
+        """Let the fields' values be unique together, if `unique=True` says so; Datastore indexes every property anyhow.
+
+        Rows that are there already are not looked at. The models have to say it each time, as they do for fields.
+        """
         if options.get("unique"):
-            raise NotOnDatastore("create_index(unique=True) is not offered on Datastore; use Field(unique=True)")
+            if not all(isinstance(field, Field) for field in fields) or options.get("where"):
+                raise NotOnDatastore("create_index(unique=True) takes fields on Datastore, not expressions or where=")
+            columns_of(table).add_unique_index(index_name, [field.name for field in fields])
         return True
 
     def drop_index(self, table: Any, index_name: str, if_exists: bool = False) -> bool:
-        """Do nothing: indexes belong to Datastore."""
+        """Take a unique index back; others belong to Datastore."""
+        columns_of(table).indexes.pop(index_name, None)
         return True
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:

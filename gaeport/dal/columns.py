@@ -10,6 +10,7 @@ import json
 import types
 from base64 import b64encode
 from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -31,6 +32,7 @@ from gaeport.errors import FieldError, FieldValueError, NotOnDatastore
 
 MAX_REAL_DIGITS = 15  # digits that a double keeps exactly; longer decimals are text in the scratch database
 ITEM_MARK = "\x1f"  # between the two forms of a list in the scratch database
+INDEX = "index "  # before the name of a unique index, where a field's name could stand too
 # Types for which pyDAL does not take "" for NULL.
 _KEEP_EMPTY = ("string", "text", "json", "jsonb", "password", "upload")
 _INTEGERS = frozenset({"integer", "bigint", "reference", "big-reference", "id", "big-id"})
@@ -209,6 +211,21 @@ class Column:
         return self.kind.name in TEXTS and not self.kind.is_list
 
 
+@dataclass(frozen=True, slots=True)
+class UniqueIndex:
+    """Columns whose values are unique together.
+
+    Attributes:
+        name: the index's, with a mark that no field's name has.
+        label: table and fields, for messages.
+        columns: the columns.
+    """
+
+    name: str
+    label: str
+    columns: tuple[Column, ...]
+
+
 class TableColumns:
     """The columns of one table.
 
@@ -217,6 +234,7 @@ class TableColumns:
         id_name: the name of the id field.
         columns: all others, by field name.
         unique: those whose values are unique.
+        indexes: those whose values are unique together, by the index's name.
         folding: those that have a copy in lower case.
         primary: those that make the key, in tables with a `primarykey`; such tables have no id field.
     """
@@ -227,8 +245,24 @@ class TableColumns:
         self.id_name: str = "" if named else table._id.name
         self.columns = {field.name: Column(field, table) for field in table if field.name != self.id_name}
         self.unique = [column for column in self.columns.values() if column.unique]
+        self.indexes: dict[str, UniqueIndex] = {}
         self.folding = [column for column in self.columns.values() if column.folded is not None]
         self.primary = [self.columns[name] for name in named]
+
+    @property
+    def claims(self) -> list[Column | UniqueIndex]:
+        """What has a marker for each value in use."""
+        return [*self.unique, *self.indexes.values()]
+
+    def claim(self, name: str) -> Column | UniqueIndex:
+        """Return what a marker of that name is for."""
+        return self.indexes[name.removeprefix(INDEX)] if name.startswith(INDEX) else self.columns[name]
+
+    def add_unique_index(self, name: str, fields: Iterable[str]) -> None:
+        """Let the values of fields be unique together from here on."""
+        columns = tuple(self.columns[field] for field in fields)
+        label = ", ".join(column.label for column in columns)
+        self.indexes[name] = UniqueIndex(f"{INDEX}{name}", label, columns)
 
     def row_id(self, key: Any) -> int | str:
         """Return what tells a row from others: the id of its entity's key; in tables with a `primarykey`, the name."""

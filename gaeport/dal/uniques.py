@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gaeport.dal.columns import Column, TableColumns
+from gaeport.dal.columns import Column, TableColumns, UniqueIndex, is_null
 from gaeport.dal.errors import IntegrityError
 from gaeport.dal.store import Store
 from gaeport.datastore import wire
@@ -23,19 +23,15 @@ class Uniques:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def key(self, columns: TableColumns, column: Column, value: Any) -> Any | None:
-        """Return the key of the marker for a stored value, or None for NULL, which any number of rows may have."""
-        if value.WhichOneof("value_type") in ("null_value", None):
-            return None
-        bare = wire.Value()
-        bare.CopyFrom(value)
-        bare.ClearField("exclude_from_indexes")
-        namespace = self._store.client.namespace
-        said = (
-            "\0".join((namespace, columns.kind, column.prop)).encode()
-            + b"\0"
-            + bare.SerializeToString(deterministic=True)
-        )
+    def _key(self, columns: TableColumns, held: Sequence[Column], values: Sequence[Any]) -> Any:
+        """Return the key of the marker for stored values, one for each column."""
+        said = "\0".join((self._store.client.namespace, columns.kind, *(column.prop for column in held))).encode()
+        for value in values:
+            bare = wire.Value()
+            bare.CopyFrom(value)
+            bare.ClearField("exclude_from_indexes")
+            raw = bare.SerializeToString(deterministic=True)
+            said += b"\0" + raw if len(held) == 1 else b"\0%d\0%s" % (len(raw), raw)
         return self._store.own_client.key(KIND, hashlib.sha256(said).hexdigest())
 
     def claim(self, columns: TableColumns, entity: Any) -> list[Any]:
@@ -51,9 +47,11 @@ class Uniques:
             after: the entity as it will be; None for one that is deleted.
         """
         mutations = []
-        for column in columns.unique:
+        for column in columns.claims:
             old, new = self._key_of(columns, column, before), self._key_of(columns, column, after)
             if old == new:
+                if new is not None and before.key != after.key:  # the row got another primary key
+                    mutations.append(wire.Mutation(upsert=_marker(new, after.key, column)))
                 continue
             if old is not None:
                 mutations.append(wire.Mutation(delete=old))
@@ -61,10 +59,13 @@ class Uniques:
                 mutations.append(wire.Mutation(insert=_marker(new, after.key, column)))
         return mutations
 
-    def _key_of(self, columns: TableColumns, column: Column, entity: Any) -> Any | None:
-        if entity is None or column.prop not in entity.properties:
+    def _key_of(self, columns: TableColumns, claim: Column | UniqueIndex, entity: Any) -> Any | None:
+        """Return the key of the marker that a row holds; None where a value is NULL, which any number may have."""
+        held = claim.columns if isinstance(claim, UniqueIndex) else (claim,)
+        if entity is None or any(column.prop not in entity.properties for column in held):
             return None
-        return self.key(columns, column, entity.properties[column.prop])
+        values = [entity.properties[column.prop] for column in held]
+        return None if any(is_null(value) for value in values) else self._key(columns, held, values)
 
     def settle(self, columns: TableColumns, mutations: Iterable[Any]) -> list[Any]:
         """Return mutations with stale markers taken over: those of a commit that failed, or that is to come.
@@ -79,7 +80,7 @@ class Uniques:
             if present is None:
                 continue
             marker = settled[at].insert
-            column = columns.columns[marker.properties["field"].string_value]
+            column = columns.claim(marker.properties["field"].string_value)
             row = _row_of(present.entity)
             wanted = _row_of(marker)
             if row != wanted and self._in_use(columns, column, row, marker.key):
@@ -89,7 +90,7 @@ class Uniques:
             )
         return settled
 
-    def _in_use(self, columns: TableColumns, column: Column, row: int | str, marker: Any) -> bool:
+    def _in_use(self, columns: TableColumns, column: Column | UniqueIndex, row: int | str, marker: Any) -> bool:
         found = self._store.lookup(columns, [row])
         if not found:
             return False
@@ -101,14 +102,14 @@ class Uniques:
         Raises:
             IntegrityError: two of them do.
         """
-        for column in columns.unique:
+        for column in columns.claims:
             names = [self._key_of(columns, column, entity) for entity in entities]
             used = [name.path[0].name for name in names if name is not None]
             if len(used) != len(set(used)):
                 raise IntegrityError(f"UNIQUE constraint failed: {column.label}: two rows of one insert share a value")
 
 
-def _marker(key: Any, row: Any, column: Column) -> Any:
+def _marker(key: Any, row: Any, column: Column | UniqueIndex) -> Any:
     marker = wire.Entity(key=key)
     last = row.path[0]
     for name, value in (

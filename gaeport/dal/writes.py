@@ -152,7 +152,7 @@ class Writes:
         given = [entity.key.path[0].id for entity in entities if entity.key.path[0].id]
         if given:
             self.ids.passed(columns, given)
-        now = bool(columns.unique) or self.unit is not None
+        now = bool(columns.claims) or self.unit is not None
         self.ids.complete(columns, [entity.key for entity in entities], now=now)
 
     # Updates and deletes.
@@ -300,7 +300,7 @@ class Writes:
         """Delete all rows of a table, and the markers of their unique values; return how many."""
         columns = columns_of(table)
         self.ids.reset(columns)
-        if columns.unique or self.unit is not None:
+        if columns.claims or self.unit is not None:
             query = self.adapter.id_query(table)
             query.ignore_common_filters = True
             return len(self.delete(table, query))

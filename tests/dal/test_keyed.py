@@ -106,6 +106,16 @@ def test_ndb_finds_an_entity_by_its_key(db: Any) -> None:
     assert db((shop.land == table.code) & (table.name == "Germany")).count() == 1
 
 
+def test_a_unique_value_stays_with_a_row_whose_key_changes(db: Any) -> None:
+    table = db.define_table("t", Field("code"), Field("name", unique=True), primarykey=["code"])
+    table.insert(code="a", name="x")
+    db(table.code == "a").update(code="b")
+    with pytest.raises(IntegrityError, match=r"t\.name"):
+        table.insert(code="c", name="x")
+    db(table.code == "b").delete()
+    assert table.insert(code="c", name="x")
+
+
 def test_what_cannot_be_a_key_is_refused(db: Any) -> None:
     table = db.define_table("t", Field("code", length=2000), Field("n"), primarykey=["code"])
     for code in ("", "__x__", "x" * 1501):

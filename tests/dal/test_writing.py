@@ -65,6 +65,28 @@ def test_a_stale_marker_is_taken_over(people: Any) -> None:
         people.person.insert(email="a")
 
 
+@pytest.mark.parametrize("uri", ["sqlite:memory", "datastore://", "datastore://?buffer=request"])
+def test_values_of_several_fields_are_unique_together(connect: Callable[..., Any], uri: str) -> None:
+    db = connect(uri)
+    table = db.define_table("t", Field("a"), Field("b", "integer"), Field("c"))
+    table.create_index("both", table.a, table.b, unique=True)
+    table.create_index("plain", table.c)
+    first = table.insert(a="x", b=1)
+    for row in ({"a": "x", "b": 2}, {"a": "y", "b": 1}, {"a": "x"}, {"a": "x"}):
+        table.insert(**row)
+    with pytest.raises(sqlite3.IntegrityError):
+        table.insert(a="x", b=1)
+    with pytest.raises(sqlite3.IntegrityError):
+        db((table.a == "y") & (table.b == 1)).update(a="x")
+    db(table.id == first).update(b=3)
+    second = table.insert(a="x", b=1)
+    db(table.id == second).delete()
+    table.drop_index("both")
+    for _ in range(2):
+        table.insert(a="x", b=2)
+    assert db(table).count() == 7
+
+
 def test_of_many_registrations_at_once_with_one_value_one_wins(connect: Callable[..., Any]) -> None:
     outcomes: list[str] = []
     db = connect()
