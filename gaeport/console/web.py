@@ -68,7 +68,9 @@ class Request:
     def __init__(self, environ: Environ) -> None:
         self.environ = environ
         self.method = str(environ.get("REQUEST_METHOD", "GET"))
-        self._root = quote(_decoded(str(environ.get("SCRIPT_NAME", ""))), safe="/~") + ROOT
+        # A prefix such as //evil.example, from a header that some server took for it, must not lead elsewhere.
+        prefix = quote(_decoded(str(environ.get("SCRIPT_NAME", ""))), safe="/~").strip("/")
+        self._root = (f"/{prefix}" if prefix else "") + ROOT
         self.path = _below(_decoded(str(environ.get("PATH_INFO", ""))))
         self.form: dict[str, str] = {}
         self.token = ""

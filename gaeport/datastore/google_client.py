@@ -1,5 +1,6 @@
 """google.cloud.datastore on gaeport's channel."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def make_client(
             return stub
 
     stub = DatastoreClient(transport=DatastoreGrpcTransport(host=host, channel=channel))
-    credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]  # google.auth has no types
+    # Beside the emulator's variable it refuses credentials, and makes anonymous ones itself.
+    emulated = "DATASTORE_EMULATOR_HOST" in os.environ
+    credentials = None if emulated else AnonymousCredentials()  # type: ignore[no-untyped-call]  # no types
     return Client(  # type: ignore[no-untyped-call]  # google.auth has no types
         project=project, database=database or None, namespace=namespace or None, credentials=credentials
     )

@@ -14,12 +14,42 @@ from gaeport.stats.sample import Sample, encode
 
 FIELD = "gaeport_stats"  # of the log entry
 _IN_MEMORY = 1_000  # samples of this process
+_MOST_BYTES = 8_000_000  # that they take
 _LINE = 200_000  # bytes; Cloud Logging takes 256 KB an entry, fields of its own included
 _FOLDER, _CURRENT, _FORMER = "stats", "samples.jsonl", "samples.former.jsonl"
 _CHECK = 64  # samples between looks at the file's size
 
 _lock = threading.Lock()
-_recent: deque[bytes] = deque(maxlen=_IN_MEMORY)
+
+
+class _Recent:
+    """The last samples of this process, within bounds of number and size."""
+
+    def __init__(self) -> None:
+        self._lines: deque[bytes] = deque()
+        self._size = 0
+
+    def append(self, line: bytes) -> None:
+        """Keep a sample, and let go of the oldest ones where there is no room."""
+        with _lock:
+            self._lines.append(line)
+            self._size += len(line)
+            while self._size > _MOST_BYTES or len(self._lines) > _IN_MEMORY:
+                self._size -= len(self._lines.popleft())
+
+    def lines(self) -> list[bytes]:
+        """Return the samples, the oldest first."""
+        with _lock:
+            return list(self._lines)
+
+    def clear(self) -> None:
+        """Let go of all."""
+        with _lock:
+            self._lines.clear()
+            self._size = 0
+
+
+_recent = _Recent()
 
 
 class _Log:
@@ -89,7 +119,7 @@ def write(sample: Sample) -> None:
 
 def recent() -> list[bytes]:
     """Return this process's samples, the oldest first, where they do not go to the data folder."""
-    return list(_recent)
+    return _recent.lines()
 
 
 def files(config: Settings) -> list[Path]:

@@ -336,6 +336,14 @@ def test_what_is_no_hash_is_refused_by_the_settings(text: str, tmp_path: Any) ->
             settings.configure(root=tmp_path, console={"password_hash": text})
 
 
+@pytest.mark.parametrize("prefix", ["//evil.example", "/\\evil.example", "/https://evil.example", "///"])
+def test_a_prefix_never_leads_to_another_host(app: wsgi.Application, prefix: str) -> None:
+    visitor = Visitor(app, SCRIPT_NAME=prefix)
+    location = visitor.get().headers["Location"]
+    assert location.startswith("/")
+    assert not location.startswith(("//", "/\\"))
+
+
 def test_the_application_may_lie_under_a_prefix(app: wsgi.Application) -> None:
     visitor = Visitor(app, SCRIPT_NAME="/shop")
     assert visitor.get().headers["Location"] == "/shop/_gaeport/login?next=%2Fshop%2F_gaeport%2F"

@@ -18,6 +18,7 @@ from gaeport.datastore import client as connect
 from gaeport.datastore import ndb_client, wire
 from gaeport.stats import reading, recording
 from gaeport.stats.sample import Sample
+from tests.stats.build import make
 
 Start = Callable[..., Any]
 
@@ -98,6 +99,29 @@ def test_calls_through_ndb_name_the_applications_line(tmp_path: Path) -> None:
             assert line is not None
             assert line[0].endswith("test_recording.py")
             assert call.kind == "Note"
+
+
+def test_calls_over_grpc_name_the_applications_line() -> None:
+    from gaeport import meter, testing
+
+    with testing.datastore(server=True) as store, meter.trace() as trace:
+        lookup("a")
+        list(store.google_client().query(kind="Note").fetch())
+    assert [(call.name, call.about.kind) for call in trace.kept] == [("Lookup", "Note"), ("RunQuery", "Note")]
+    names = [call.places[0][0].co_name for call in trace.kept]
+    assert names == ["lookup", "test_calls_over_grpc_name_the_applications_line"]
+    assert all(call.about.sent > 10 and call.seconds > 0 for call in trace.kept)
+
+
+def test_samples_in_memory_take_so_much_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gaeport.stats import sinks
+
+    configure(tmp_path)
+    monkeypatch.setattr(sinks, "_MOST_BYTES", 5_000)
+    for _ in range(100):
+        sinks.write(make())
+    assert 1 < len(samples()) < 20
+    assert sum(len(line) for line in sinks.recent()) <= 5_000
 
 
 def test_key_value_stores_and_blobs_are_recorded(tmp_path: Path) -> None:
@@ -396,7 +420,6 @@ def test_a_sample_too_long_for_an_entry_is_written_without_its_last_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from gaeport.stats import sinks
-    from tests.stats.build import make
 
     monkeypatch.setenv("GAE_ENV", "standard")
     configure(tmp_path)
