@@ -14,7 +14,6 @@ _MAX_TEXT = 2_000  # characters of a URL or a header
 _MAX_HEADERS = 60
 _MAX_NAMES = 100
 _HEADERS_WITHOUT_PREFIX = ("CONTENT_TYPE", "CONTENT_LENGTH")
-_SAFE = "/:@!$&'()*+,;=~"
 
 
 class Request:
@@ -48,13 +47,13 @@ class Request:
     @property
     def url(self) -> str:
         """The whole URL; what looks like a secret in its query string is replaced."""
-        from gaeport.tickets.redaction import redacted_query, redacted_text
+        from gaeport.tickets.redaction import URL_SAFE, redacted_query, redacted_text
 
         environ = self.environ
         scheme = environ.get("wsgi.url_scheme", "http")
         host = environ.get("HTTP_HOST") or _server(environ, scheme)
         path = quote(
-            (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1", "replace"), _SAFE
+            (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1", "replace"), URL_SAFE
         )
         query = environ.get("QUERY_STRING")
         text = f"{scheme}://{_cut(host)}{redacted_text(_cut(path or '/'))}"

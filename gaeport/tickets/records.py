@@ -28,6 +28,7 @@ _MAX_MESSAGE = 4_000  # characters
 _MAX_NOTES = 20
 _LINES_AROUND = 4  # source lines before and after the one that failed
 _MAX_LINE = 200  # characters of a source line
+_TEXTS = ("message", "notes", "source", "locals")
 _WSGI = ("environ", "start_response")  # the request is recorded as such
 _WRAPPERS = frozenset(
     f"gaeport.{name}" for name in ("tickets.middleware", "sessions.middleware", "stats.middleware", "wsgi")
@@ -67,9 +68,12 @@ def build(
         _note_secrets(request, options, secrets)
         record["request"] = _request(request, options)
         record["user"] = redacted_text(request.user())
-    for name in ("title", "exceptions", "request", "user"):
+    for name in ("title", "request", "user"):
         if name in record:
             record[name] = secrets.taken_from(record[name])
+    for found in exceptions:
+        for part in (found, *found["frames"]):  # but for the names of files and functions, which a ticket needs
+            part.update((name, secrets.taken_from(part[name])) for name in _TEXTS if name in part)
     if request is not None:
         record["trace"] = request.trace.name(config.project)
         record["span"] = request.trace.span
@@ -247,6 +251,7 @@ def _note_secrets(request: Request, options: TicketSettings, secrets: Secrets) -
             secrets.add_cookies(value)
         elif is_secret_name(name, options.redact, strict=True):
             secrets.add(value)
+            secrets.add(value.encode("latin-1", "replace").decode("utf-8", "replace"))  # what PEP 3333 made of it
     query = str(request.environ.get("QUERY_STRING", "")).split("&", 200)[:200]
     for name, value in parse_qsl("&".join(query)[:8_000]):
         if is_secret_name(name, options.redact, strict=True):

@@ -7,9 +7,10 @@ goes, too.
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import quote, quote_plus, unquote_plus
 
 REDACTED = "[redacted]"
+URL_SAFE = "/:@!$&'()*+,;=~"  # characters that stay as they are in a URL's path
 
 # A part of a name that says that the value is secret. Names are compared in lower case without "_", "-" and ".".
 _SECRET_PARTS = (
@@ -143,9 +144,15 @@ class Secrets:
         """Return JSON data in which no text holds one of the values."""
         if not self._values:
             return value
-        longest_first = sorted(self._values | {repr(text)[1:-1] for text in self._values}, key=len, reverse=True)
-        pattern = re.compile("|".join(re.escape(text) for text in longest_first))
+        ways = {way for text in self._values for way in _spellings(text)}
+        pattern = re.compile("|".join(re.escape(way) for way in sorted(ways, key=len, reverse=True)))
         return _replaced(value, pattern)
+
+
+def _spellings(text: str) -> tuple[str, ...]:
+    """Return a text as it is, as a repr and as URLs write it."""
+    raw = text.encode("utf-8", "surrogatepass")
+    return (text, repr(text)[1:-1], quote(raw, ""), quote(raw, URL_SAFE), quote_plus(raw))
 
 
 def _replaced(value: Any, pattern: re.Pattern[str]) -> Any:

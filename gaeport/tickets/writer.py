@@ -159,7 +159,10 @@ class Writer:
             except Exception as error:  # noqa: BLE001 (whatever a client library raises: the others still get theirs)
                 left.append(sink)
                 kept = "it stays in the data folder: gaeport tickets collect" if job.path else "its log line is kept"
-                _log.warning("ticket %s was not written (%s): %s; %s", job.record["number"], sink, error, kept)
+                of = {"trace": job.record.get("trace", ""), "span_id": job.record.get("span", "")}
+                _log.warning(
+                    "ticket %s was not written (%s): %s; %s", job.record["number"], sink, error, kept, extra=of
+                )
         spool.done(job.path, job.record, left)
         self._register()
         if not left:

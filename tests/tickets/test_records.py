@@ -174,6 +174,22 @@ def test_a_query_of_very_many_fields_is_no_obstacle() -> None:
     assert "abcdefg" not in json.dumps(record_of(ValueError("x")))
 
 
+def test_a_password_that_is_a_word_does_not_hide_the_names_of_functions() -> None:
+    def checkout(password: str) -> None:
+        raise ValueError(f"not {password}")
+
+    found = record_of(caught(lambda: checkout("checkout")))["exceptions"][0]
+    assert found["message"] == "not [redacted]"
+    assert found["frames"][-1]["function"].endswith("checkout")
+
+
+def test_a_secret_is_found_again_as_urls_and_reprs_write_it() -> None:
+    sent = "geheim & süß".encode().decode("latin-1")
+    context.begin({"PATH_INFO": f"/reset/{sent}", "HTTP_X_API_KEY": sent})
+    error = ValueError(repr("geheim & süß"))
+    assert "geheim" not in json.dumps(record_of(error))
+
+
 def test_nobody_is_the_user_because_a_header_says_so() -> None:
     context.begin({"HTTP_X_APPENGINE_USER_EMAIL": "root@example.org", "HTTP_X_APPENGINE_USER_ID": "1"})
     assert record_of(ValueError("x"))["user"] == ""
