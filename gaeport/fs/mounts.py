@@ -32,7 +32,7 @@ def mount(
 
     Args:
         path: the directory, relative to the working directory; it need not exist on disk.
-        store: what keeps the files; "datastore".
+        store: what keeps the files: "datastore", or "log" to make log entries of what is written.
         bucket: the Cloud Storage bucket for large content; by default the settings' one.
         prefix: put before the names of this mount's objects in the bucket.
         overlay: whether files that are in the directory on disk are visible until written or removed.
@@ -88,9 +88,17 @@ def _name(absolute: str, settings: Settings) -> str:
 
 def _mount_settings(item: MountSettings, settings: Settings) -> None:
     _check(item.path, native.realpath(item.path), settings)
+    attach(item.path, _volume(item, native.realpath(item.path)), item, settings)
+
+
+def _volume(item: MountSettings, root: str) -> Volume:
+    if item.store == "log":
+        from gaeport.fs.log_volume import LogVolume
+
+        return LogVolume(item.name, root)
     from gaeport.fs.datastore import make_volume
 
-    attach(item.path, make_volume(item, native.realpath(item.path)), item, settings)
+    return make_volume(item, root)
 
 
 def attach(path: str, volume: Volume, item: MountSettings | None = None, settings: Settings | None = None) -> Mount:
