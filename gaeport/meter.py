@@ -1,7 +1,7 @@
 """Counts the calls that a piece of work makes, and prices them; by choice keeps each, with the code that made it."""
 
+import os
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -257,7 +257,7 @@ _APPLICATION, _OWN, _OTHER, _END = range(4)
 _RANKS: dict[str, int] = {}  # by file name; one each for the files of a process, so bounded
 
 _GAEPORT = str(Path(__file__).parent / "x")[:-1]
-_LIBRARY = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
+_LIBRARY = os.path.dirname(os.__file__)  # sysconfig would say the same, and load for milliseconds
 # Where each call comes through, so that naming it says nothing.
 _STORES = ("meter.py", "codec.py", "datastore", "blobs", "kv", "stats", "devserver", "testing")
 
@@ -270,6 +270,6 @@ def _rank(file: str) -> int:
         if part == "wsgi.py":
             return _END
         return _OTHER if part in _STORES else _OWN
-    if "site-packages" in file or "dist-packages" in file or file.startswith(("<frozen", *_LIBRARY)):
+    if "site-packages" in file or "dist-packages" in file or file.startswith(("<frozen", _LIBRARY)):
         return _OTHER
     return _APPLICATION
