@@ -37,6 +37,8 @@ _ARGUMENTS = (
     "--no-sandbox",  # continuous integration runs as root; the pages are this project's own
 )
 
+_FOCUSED = "[null, document.activeElement].includes(document.querySelector('[autofocus]'))"
+
 # Makes two descriptors the browser's 3 and 4, whatever they are here, and becomes the browser.
 _START = """
 import fcntl, os, sys
@@ -106,10 +108,14 @@ class Tab:
         self.wait_for_load()
 
     def wait_for_load(self) -> None:
-        """Wait until the next page is loaded."""
+        """Wait until the next page is loaded, and has put the cursor where it wants it."""
         while not self._loaded:
             self._read()
         self._loaded = False
+        deadline = time.monotonic() + _TIMEOUT
+        while not self.evaluate(_FOCUSED):
+            assert time.monotonic() < deadline, "the field with autofocus has no focus"
+            time.sleep(0.02)  # it gets it with the first picture, for which there is no event
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression."""
