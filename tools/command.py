@@ -10,6 +10,7 @@ from gaeport.cli.command import FAILED, INTERRUPTED, OK, USAGE, add_target
 from gaeport.errors import GaeportError
 
 from . import requirements
+from .audit import command as audit
 from .bundle import command as bundle
 from .check import command as check
 from .indexes import command as indexes
@@ -17,7 +18,7 @@ from .new import command as new
 from .new import upgrade
 
 #: Each adds one tool to a parser's commands: `gaeport` has them too, in this order.
-TOOLS: list[Callable[[Any], None]] = [new.add, upgrade.add, check.add, bundle.add, indexes.add]
+TOOLS: list[Callable[[Any], None]] = [new.add, upgrade.add, check.add, audit.add, bundle.add, indexes.add]
 
 _EPILOG = """\
 exit codes:

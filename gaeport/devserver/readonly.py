@@ -58,7 +58,11 @@ class Rules:
         return _longest(path, self.writable) >= _longest(path, self.readonly)
 
 
+#: Told of a write that would be refused, in place of the refusal: the real path, and whether it is a folder to be made.
+Observer = Callable[[str, bool], None]
+
 _rules: Rules | None = None
+_observer: Observer | None = None
 _hooked = False
 _connecting = threading.local()
 
@@ -71,6 +75,12 @@ def enforce(config: Settings) -> None:
         sys.addaudithook(_hook)  # cannot be taken away again; it does nothing without rules
         _hooked = True
     sqlite3.connect = sqlite3.dbapi2.connect = _read_only_connect
+
+
+def observe(observer: Observer | None) -> None:
+    """Let writes happen that the rules refuse, and tell of each; None: refuse them again."""
+    global _observer
+    _observer = observer
 
 
 def lift() -> None:
@@ -141,6 +151,9 @@ def _connect(database: Any) -> None:
     path = _database_file(database)
     if path is None or _rules is None or _rules.allow(_real(path, -1)):
         return
+    if _observer is not None:
+        _observer(_real(path, -1), False)
+        return
     if _mode(path) is None or not getattr(_connecting, "read_only", False):
         raise OSError(
             errno.EROFS,
@@ -153,7 +166,7 @@ def _connect(database: Any) -> None:
 def _read_only_connect(database: Any, *args: Any, **kwargs: Any) -> Any:
     """What sqlite3.connect is replaced by: a deployed database can be read, and refuses to be written."""
     path = _database_file(database)
-    if path is None or _rules is None or _rules.allow(_real(path, -1)):
+    if path is None or _rules is None or _observer is not None or _rules.allow(_real(path, -1)):
         return _native_connect(database, *args, **kwargs)
     _connecting.read_only = True
     try:
@@ -187,7 +200,11 @@ def _refuse(path: Any, spelled: Any, dir_fd: int = -1, *, is_folder: bool = Fals
     if _rules is None:
         return
     real = _real(path, dir_fd)
-    if not _rules.allow(real):
+    if _rules.allow(real):
+        return
+    if _observer is not None:
+        _observer(real, is_folder)
+    else:
         raise OSError(errno.EROFS, f"{os.strerror(errno.EROFS)}: {remedy(_rules.root, real, is_folder)}", spelled)
 
 
