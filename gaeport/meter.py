@@ -262,6 +262,11 @@ _LIBRARY = os.path.dirname(os.__file__)  # sysconfig would say the same, and loa
 _STORES = ("meter.py", "codec.py", "datastore", "blobs", "kv", "stats", "devserver", "testing")
 
 
+def is_application(file: str) -> bool:
+    """Tell whether code in a file is the application's, not gaeport's, the standard library's or a package's."""
+    return _rank(file) == _APPLICATION
+
+
 def _rank(file: str) -> int:
     if file.startswith(_GAEPORT):
         part = file[len(_GAEPORT) :].replace("\\", "/").partition("/")[0]

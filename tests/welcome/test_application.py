@@ -83,7 +83,9 @@ def test_older_notes_are_a_page_further(site: TestApp, tag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "kind"), [(PNG, "image/png"), (JPEG, "image/jpeg"), (GIF, "image/gif"), (WEBP, "image/webp")]
+    ("content", "kind"),
+    [(PNG, "image/png"), (JPEG, "image/jpeg"), (GIF, "image/gif"), (WEBP, "image/webp")],
+    ids=["png", "jpeg", "gif", "webp"],
 )
 def test_a_picture_comes_back_as_it_was_sent(site: TestApp, content: bytes, kind: str) -> None:
     (url,) = shown_pictures(sign(site, picture=content, name="whatever.exe"))

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import gaeport
@@ -40,7 +41,7 @@ class Recorder:
         sys.addaudithook(self._hook)  # cannot be taken away; it does nothing when off
         self._call = wsgi.Application.__call__
         self._thread_start = threading.Thread.start  # not every Python has an audit event for it
-        threading.Thread.start = _telling(self._thread_start, self._thread)  # type: ignore[method-assign]  # while on
+        threading.Thread.start = _telling(self._thread_start, self._thread)  # type: ignore[method-assign,assignment]  # while on
         wsgi.Application.__call__ = _counting(self._call, self._response)  # type: ignore[method-assign]  # while on
 
     def stop(self) -> None:
@@ -74,14 +75,30 @@ class Recorder:
             return
         self._busy.now = True
         try:
-            places = [(code.co_filename, line) for code, line in meter.places()]
-            own = next((f"{file}:{line}" for file, line in places if not file.startswith((_OWN, _TOOLS))), "")
+            own = _place(direct=by_application)
             if own or not by_application:  # servers and libraries start threads of their own, which are their matter
                 with self._lock:
                     key = (matter, what, own)
                     self.seen[key] = self.seen.get(key, 0) + 1
         finally:
             self._busy.now = False
+
+
+def _place(*, direct: bool) -> str:
+    """Return the innermost line of the application that runs, as "file:line"; "" where there is none.
+
+    Args:
+        direct: whether gaeport may not stand between: what it does for the application is not the application's doing.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if direct and file.startswith(_OWN):
+            return ""
+        if not file.startswith(_TOOLS) and meter.is_application(file):
+            return f"{file}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
 
 
 def _telling(
