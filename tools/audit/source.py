@@ -1,13 +1,16 @@
 """Likely refusals, found in source without running it."""
 
 import ast
+import os
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 
 from .events import DATABASE, PROCESS, SCHEDULER, SCHEDULERS, THREAD, WRITE, Matter
 from .recorder import Seen
 
 _SKIPPED = {"tests", "test", "venv", "env", "node_modules", "build", "dist", "site-packages", "docs", "tools"}
+_OF_PATHS = ("write_text", "write_bytes", "touch")
 _OPENS = ("io.open", "codecs.open", "gzip.open", "bz2.open", "lzma.open")  # as open(): the path comes first
 _UNKNOWN = "?"  # a path that is made when the program runs
 #: By the last name of what is called: the matter, and which argument is the path (None: there is none).
@@ -56,7 +59,7 @@ def scan(root: Path) -> dict[Seen, int]:
     seen: dict[Seen, int] = {}
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root).parts[:-1]
-        if any(part in _SKIPPED or part.startswith(".") for part in parts):
+        if any(part in _SKIPPED or part.startswith(".") for part in parts) or _is_gaeport(path, root):
             continue
         try:
             tree = ast.parse(path.read_bytes())
@@ -69,7 +72,14 @@ def scan(root: Path) -> dict[Seen, int]:
     return seen
 
 
-def _found(tree: ast.AST) -> Iterator[tuple[Matter, str, int]]:
+def _is_gaeport(path: Path, root: Path) -> bool:
+    """Whether a file is gaeport's own, where that lies beside the application; its example is an application."""
+    inside = path.relative_to(root).parts
+    return inside[0] == "gaeport" and (root / "gaeport" / "wsgi.py").is_file() and inside[1:2] != ("welcome",)
+
+
+def _found(tree: ast.Module) -> Iterator[tuple[Matter, str, int]]:
+    constants = _constants(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
@@ -77,7 +87,32 @@ def _found(tree: ast.AST) -> Iterator[tuple[Matter, str, int]]:
                 if name.split(".")[0] in SCHEDULERS:
                     yield SCHEDULER, name.split(".")[0], node.lineno
         elif isinstance(node, ast.Call):
-            yield from _call(node)
+            yield from _call(_Named(constants).visit(node))
+
+
+def _constants(tree: ast.Module) -> dict[str, ast.expr]:
+    """Return what a module's top level gives names to, once each: paths are often there."""
+    found: dict[str, list[ast.expr]] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            found.setdefault(node.targets[0].id, []).append(node.value)
+    return {name: values[0] for name, values in found.items() if len(values) == 1}
+
+
+class _Named(ast.NodeTransformer):
+    """Puts values in place of names."""
+
+    def __init__(self, constants: dict[str, ast.expr], depth: int = 3) -> None:
+        self._constants = constants
+        self._depth = depth  # names that stand for names
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """Return what a name stands for, where that is a path or text."""
+        value = self._constants.get(node.id)
+        if value is None or not self._depth:
+            return node
+        found: ast.expr = _Named(self._constants, self._depth - 1).visit(deepcopy(value))
+        return node if _text(found) == _UNKNOWN else found
 
 
 def _call(node: ast.Call) -> Iterator[tuple[Matter, str, int]]:
@@ -86,7 +121,7 @@ def _call(node: ast.Call) -> Iterator[tuple[Matter, str, int]]:
     if last == "open" and name != "os.open" and _writes(node):
         path = node.func.value if isinstance(node.func, ast.Attribute) and name not in _OPENS else None
         yield WRITE, _literal(node, 0) if path is None else _text(path), node.lineno
-    elif last in ("write_text", "write_bytes", "touch") and isinstance(node.func, ast.Attribute):
+    elif isinstance(node.func, ast.Attribute) and (last in _OF_PATHS or (last == "mkdir" and name != "os.mkdir")):
         yield WRITE, _text(node.func.value), node.lineno
     elif name in _QUALIFIED or last in _CALLS:
         matter, position = _QUALIFIED.get(name) or _CALLS[last]
@@ -114,6 +149,9 @@ def _text(node: ast.expr) -> str:
         return node.value or _UNKNOWN
     if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "Path" and node.args:
         return _text(node.args[0])
+    if isinstance(node, ast.Attribute) and node.attr == "parent":
+        inside = _text(node.value)
+        return _UNKNOWN if inside == _UNKNOWN else os.path.dirname(inside) or "."
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div | ast.Add | ast.Mod):
         left, right = _text(node.left), _text(node.right)
         return _UNKNOWN if left == _UNKNOWN else f"{left.rstrip('/')}/{right}"

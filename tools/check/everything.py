@@ -7,6 +7,8 @@ from gaeport import settings
 from gaeport.errors import ConfigurationError, GaeportError
 from gaeport.settings import Settings
 
+from ..audit import report as audit
+from ..audit import source
 from ..bundle import check as bundle
 from ..findings import Finding
 from . import app_yaml, cron_yaml, dispatch_yaml, entrypoint, handlers, index_file, queue_yaml, scaling, settings_file
@@ -56,6 +58,7 @@ def check(root: Path) -> list[Finding]:
         findings += settings_file.check(root, config, app)
     findings += bundle.check(root, known)
     findings += _indexes(root, known)
+    findings += audit.findings(source.scan(root), known)
     return findings
 
 

@@ -125,6 +125,9 @@ def test_the_source_tells_most_of_it_without_running(root: Path, capsys: pytest.
         ("open(os.path.join('a', name), 'wb')", "audit.write", "a/?"),
         ("open(f'a/{name}.txt', 'w')", "audit.write", "a/?"),
         ("open(name, 'w')", "audit.write", "?"),
+        ("open(NOTES, 'w')", "audit.write", "notes/n.txt"),
+        ("NOTES.parent.mkdir()", "audit.write", "notes"),
+        ("(FOLDER / 'x' / name).write_text('')", "audit.write", "notes/x/?"),
         ("RotatingFileHandler('logs/a.log')", "audit.write", "logs/a.log"),
         ("import apscheduler.schedulers.background", "audit.scheduler", "apscheduler"),
         ("from celery import Celery", "audit.scheduler", "celery"),
@@ -135,7 +138,7 @@ def test_the_source_tells_most_of_it_without_running(root: Path, capsys: pytest.
     ],
 )
 def test_what_the_source_tells(tmp_path: Path, line: str, code: str, what: str) -> None:
-    (tmp_path / "a.py").write_text(f"\n{line}\n")
+    (tmp_path / "a.py").write_text(f"FOLDER = Path('notes'); NOTES = FOLDER / 'n.txt'\n{line}\n")
     ((matter, name, place),) = scan(tmp_path)
     assert (matter.code, name.removeprefix(f"{tmp_path}/"), place) == (code, what, f"{tmp_path / 'a.py'}:2")
 
