@@ -331,6 +331,8 @@ class DatastoreVolume:
                 if outcome.results is not None:
                     return self._removed(node)
                 tried = tried if outcome.certain else node
+                if node.entry is None and node.parent is not None:
+                    self.restore(node.parent)  # a root that was never written to has no Dir yet
             elif self._drop_pending(node, path):
                 return None
         return None

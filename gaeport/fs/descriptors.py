@@ -326,6 +326,7 @@ def _anonymous(name: str) -> tuple[int, str]:
 
 
 _table: dict[int, Description] = {}
+mapped: dict[int, Description] = {}  # files that are mapped, by the map's id: their descriptors may be closed
 _disk_directories: dict[int, str] = {}  # descriptors of directories above a mount: their absolute paths
 
 
@@ -448,13 +449,13 @@ def sync(fd: int) -> bool:
 
 
 def everything() -> list[Description]:
-    """Return what is open, each once, in the order of opening."""
-    return list(dict.fromkeys(_table.values()))
+    """Return what is open or mapped, each once."""
+    return list(dict.fromkeys([*_table.values(), *mapped.values()]))
 
 
 def any_open() -> bool:
-    """Whether any descriptor of ours is open."""
-    return bool(_table)
+    """Whether any descriptor of ours is open, or a mounted file mapped."""
+    return bool(_table or mapped)
 
 
 def is_inherited(fd: int) -> bool:
@@ -470,15 +471,15 @@ def is_registered(fd: object) -> bool:
 
 def settle(place: Place) -> None:
     """Hand over what was written through descriptors of this file, so that it is seen by its path."""
-    if _table:
-        for description in list(_table.values()):
+    if _table or mapped:
+        for description in everything():
             if description.place.parts == place.parts and description.place.mount is place.mount:
                 description.commit()
 
 
 def settle_below(place: Place) -> None:
     """Hand over what was written through descriptors of files in this directory."""
-    for description in list(_table.values()):
+    for description in everything():
         if description.place.parts[:-1] == place.parts and description.place.mount is place.mount:
             description.commit()
 
@@ -486,7 +487,7 @@ def settle_below(place: Place) -> None:
 def moved(source: Place, target: Place) -> None:
     """Follow a rename: descriptors open below `source` are found by their new path from here on."""
     depth = len(source.parts)
-    for description in list(_table.values()):
+    for description in everything():
         place = description.place
         if place.mount is source.mount and place.parts[:depth] == source.parts:
             description.place = Place(target.mount, target.parts + place.parts[depth:], place.spelled)
@@ -498,6 +499,8 @@ def settle_all() -> None:
         found = lookup(fd)
         if found is not None:
             found.sync()
+    for description in list(mapped.values()):
+        description.sync()
 
 
 class DescriptorFile(native.FileIO):

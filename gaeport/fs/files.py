@@ -6,6 +6,7 @@ as `io.open` does.
 
 import errno
 import io
+import operator
 import os
 import sys
 import warnings
@@ -32,6 +33,7 @@ _WRITING = os.O_WRONLY | os.O_RDWR
 class RawFile(io.RawIOBase):
     """An open file in a mount, unbuffered: a position on top of the volume's open file."""
 
+    _blksize = 4096  # bytes; `io.FileIO` has it too, for those that choose a buffer's size by it
     opened: "Opened | None" = None  # what the end of a request knows of this file; lives as long as it
 
     def __init__(self, place: Place, handle: OpenFile, mode: str, flags: int) -> None:
@@ -136,6 +138,7 @@ class RawFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the position and return it. Raises OSError EINVAL for a negative one."""
         self._check_open()
+        offset = operator.index(offset)
         if (descriptor := self._truth()) is not None:
             return descriptor.seek(offset, whence)
         position = offset + self._origin(offset, whence)

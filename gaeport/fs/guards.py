@@ -34,6 +34,7 @@ class MemoryMap(native_mmap, metaclass=_MapType):
         if found is not None:
             found.retain()
             made._description = found
+            descriptors.mapped[id(made)] = found
         return made
 
     def flush(self, *args: Any) -> Any:
@@ -56,6 +57,7 @@ class MemoryMap(native_mmap, metaclass=_MapType):
 
     def _release(self) -> None:
         found, self._description = self._description, None
+        descriptors.mapped.pop(id(self), None)
         if found is not None:
             found.release()
 

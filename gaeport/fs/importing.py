@@ -9,12 +9,13 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from importlib import machinery
+from importlib import import_module, machinery
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from types import CodeType, ModuleType
 from typing import Any
 
+from gaeport import settings
 from gaeport.fs import paths
 from gaeport.fs.places import Mount, Place
 
@@ -34,6 +35,8 @@ def refresh(mounts: Iterable[Mount]) -> None:
     roots = tuple(sorted({root for mount in allowed for root in (mount.root, mount.spelled)}))
     if roots == _roots:
         return
+    if roots:
+        _load_store()
     concerned = (*_roots, *roots)
     _roots = roots
     for path in list(sys.path_importer_cache):
@@ -45,6 +48,16 @@ def refresh(mounts: Iterable[Mount]) -> None:
         sys.path_hooks.remove(path_hook)
 
 
+def _load_store() -> None:
+    """Import what the store imports when it is first used: an import must not need the store that it is a part of."""
+    if settings.current().environment == "embedded":
+        names = ["gaeport.datastore.engine"]
+    else:
+        names = ["grpc", "google.auth.transport.grpc", "google.auth.transport.requests", "gaeport.datastore.inprocess"]
+    for name in names:
+        import_module(name)
+
+
 def allows(place: Place) -> bool:
     """Whether code may be imported from a place."""
     return place.mount.settings is not None and place.mount.settings.import_
@@ -53,10 +66,12 @@ def allows(place: Place) -> bool:
 def path_hook(path: str) -> "Finder":
     """Return what finds modules in a directory of `sys.path` or of a package.
 
+    The store is not asked: the hook may be called by an import that the store itself needs.
+
     Raises:
         ImportError: the directory is neither in a mount that allows imports nor above one.
     """
-    if not isinstance(path, str) or not _meets(path, _roots) or _is(path, stat.S_ISREG):
+    if not isinstance(path, str) or path.endswith(".py") or not _meets(path, _roots):
         raise ImportError("not a directory in or above a mount with import = true", path=path)
     return Finder(path)
 
@@ -152,5 +167,5 @@ def _folder(fullname: str, base: str) -> ModuleSpec:
 def _is(path: str, kind: Any) -> bool:
     try:
         return bool(kind(os.stat(path).st_mode))
-    except OSError:
+    except (OSError, ImportError):  # the latter where the store itself is being imported: that comes from the disk
         return False

@@ -126,6 +126,7 @@ class Inode:
         self.path_above: Path = ()  # a deployed file's directory, to be copied up before the first commit
         self.fresh: Entry = Entry("file", ino)  # what a first commit makes of it: mode and owner
         self._modified: int | None = None
+        self._written_at: int | None = None
         self._upload: Upload | None = None
         self._unspilled = 0  # bytes written since pieces in memory were last looked at
 
@@ -175,10 +176,10 @@ class Inode:
         with self.lock:
             self.changes.on_truncate(size, self.view.size)
             self.view.truncate(size)
-            self._modified = time.time_ns()
+            self._modified = self._written_at = time.time_ns()
 
     def _written(self, count: int) -> None:
-        self._modified = time.time_ns()
+        self._modified = self._written_at = time.time_ns()
         self._unspilled += count
         if self._unspilled >= SPILL:
             self._unspilled = 0
@@ -288,6 +289,7 @@ class Inode:
                 self.entry = replace(self.entry, **fields)
             else:
                 self.fresh = replace(self.fresh, **fields)
+            self._written_at = None
             if "mtime" in fields:
                 self._modified = fields["mtime"]
 
@@ -370,7 +372,7 @@ class Inode:
             ino=self.ino,
             size=view.size,
             mtime=now if self._modified is None else self._modified,
-            ctime=now,
+            ctime=now if self._written_at is None else self._written_at,
             extents=settled.extents,
             inline=settled.inline,
         )
@@ -467,5 +469,6 @@ class Inode:
         self.entry, self.version, self.view = entry, version, view
         self.partial, self.deployed = False, None
         self.changes, self.created, self._modified, self._upload = Changes(), False, None, None
+        self._written_at = None
         if self.pending:
             self._volume.named(self)

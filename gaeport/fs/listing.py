@@ -104,7 +104,8 @@ def listdir(path: Any = None) -> list[Any]:
     spelled = "." if path is None else path
     place = paths.locate(spelled)
     if isinstance(place, Place):
-        return [like(place.spelled, name) for name, _ in _entries(place)]
+        spelling = "" if isinstance(path, int) else place.spelled
+        return [like(spelling, name) for name, _ in _entries(place)]
     names: list[Any] = native.listdir(path if place is None else place)
     hidden = paths.mounted_below(spelled)
     if hidden:

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from gaeport.fs import descriptors, files, importing, native, opened, paths
+from gaeport.fs import calls, descriptors, files, importing, native, opened, paths
 from gaeport.fs.places import Place
 
 
@@ -59,8 +59,19 @@ class _FileIOType(type):
         return super().__subclasscheck__(subclass)
 
 
-class FileIO(native.FileIO, metaclass=_FileIOType):  # type: ignore[metaclass]  # its metaclass is plain type
-    """Stands in for `io.FileIO`."""
+class FileIO(descriptors.DescriptorFile, metaclass=_FileIOType):  # type: ignore[metaclass]  # its metaclass is plain type
+    """Stands in for `io.FileIO`, also as a base class: a mounted file is opened by a descriptor then."""
+
+    def __init__(self, file: Any, mode: str = "r", closefd: bool = True, opener: Any = None) -> None:
+        place = paths.locate(file) if opener is None and not isinstance(file, int) else None
+        super().__init__(file, mode, closefd, _open_descriptor if isinstance(place, Place) else opener)
+
+
+FileIO.__module__ = "_io"  # where pickle and others look for it
+
+
+def _open_descriptor(path: Any, flags: int) -> int:
+    return calls.open(path, flags, 0o666)
 
 
 def open_raw(file: Any, mode: str = "r", closefd: bool = True, opener: Any = None) -> Any:

@@ -35,13 +35,13 @@ from gaeport.fs import (
 from gaeport.fs.places import Mount
 
 _SETS = ("supports_dir_fd", "supports_effective_ids", "supports_fd", "supports_follow_symlinks")
-_KEPT = {("_io", "FileIO")}  # importlib reads byte code by it
 _OWN = "gaeport.fs."
 
 _lock = threading.RLock()
 _installed = False
 _changed_classes: list[tuple[type, str, Any, Any]] = []  # class, name, original, replacement
 _importer_os: Any = None
+_importer_io: Any = None
 
 
 def is_installed() -> bool:
@@ -149,8 +149,7 @@ def _exchange_names(module: str, namespace: dict[str, Any], mapping: dict[int, A
         elif issubclass(type(value), type) and value.__module__ == module:
             _exchange_members(value, mapping)
     for key, value in found:
-        if (module, key) not in _KEPT:
-            namespace[key] = mapping[id(value)]
+        namespace[key] = mapping[id(value)]
 
 
 def _exchange_members(owner: type, mapping: dict[int, Any]) -> None:
@@ -198,18 +197,23 @@ def _restore_classes() -> None:
 
 
 def _separate_importer() -> None:
-    """Give importlib a `posix` of its own, unpatched."""
-    global _importer_os
+    """Give importlib a `posix` and an `_io` of its own, unpatched (but for `open_code`, which would lead back)."""
+    global _importer_os, _importer_io
     importer: Any = sys.modules["_frozen_importlib_external"]
-    _importer_os = importer._os
-    copy = ModuleType(_importer_os.__name__)
-    copy.__dict__.update(_importer_os.__dict__)
-    importer._os = copy
+    _importer_os, _importer_io = importer._os, importer._io
+    importer._os, importer._io = _copied(_importer_os), _copied(_importer_io)
+    importer._io.open_code = opening.open_code
+
+
+def _copied(module: ModuleType) -> Any:
+    copy = ModuleType(module.__name__)
+    copy.__dict__.update(module.__dict__)
+    return copy
 
 
 def _rejoin_importer() -> None:
     importer: Any = sys.modules["_frozen_importlib_external"]
-    importer._os = _importer_os
+    importer._os, importer._io = _importer_os, _importer_io
 
 
 def commit_everything() -> None:

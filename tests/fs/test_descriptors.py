@@ -264,3 +264,15 @@ def test_an_unlinked_file_is_written_no_more(mounted: Path) -> None:
     os.write(fd, b"x")
     os.close(fd)
     assert os.listdir(mounted) == []
+
+
+def test_what_is_in_a_map_shows_by_path_after_its_file_was_closed(everywhere: Path) -> None:
+    path = everywhere / "mapped"
+    path.write_bytes(bytes(8192))
+    with open(path, "r+b") as file:
+        memory = mmap.mmap(file.fileno(), 8192)
+    memory[0:3] = b"abc"
+    memory.resize(512)
+    assert os.path.getsize(path) == 512
+    assert path.read_bytes()[:3] == b"abc"
+    memory.close()

@@ -329,3 +329,17 @@ def test_many_threads_open_write_and_read_at_once(everywhere: Path) -> None:
             done.result()
     lines = (everywhere / "log").read_text().splitlines()
     assert sorted(lines) == sorted(f"{number} {step}" for number in range(8) for step in range(8))
+
+
+def test_a_subclass_of_fileio_opens_mounted_files(everywhere: Path) -> None:
+    class Raw(io.FileIO):
+        pass
+
+    with Raw(str(everywhere / "f"), "w") as file:
+        file.write(b"content")
+        assert file.name == str(everywhere / "f")
+    with Raw(str(everywhere / "f")) as file:
+        assert file.readall() == b"content"
+    assert Raw.__mro__[1] is io.FileIO
+    with open(everywhere / "f", "rb", 0) as raw, pytest.raises(TypeError):
+        raw.seek(0.0)  # type: ignore[arg-type]

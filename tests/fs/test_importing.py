@@ -7,7 +7,9 @@ import linecache
 import os
 import pkgutil
 import runpy
+import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,3 +145,21 @@ def test_gaeport_toml_says_import(tmp_path: Path) -> None:
     (tmp_path / "gaeport.toml").write_text('[[mount]]\npath = "code"\nimport_ = true\n')
     with pytest.raises(ConfigurationError, match=r"unknown key 'import_'; valid: .*import,"):
         settings.load(tmp_path / "gaeport.toml")
+
+
+def test_the_first_thing_that_a_process_does_is_an_import_from_a_mount(tmp_path: Path) -> None:
+    body = f"""
+        import sys
+        import gaeport
+        gaeport.configure(root={str(tmp_path)!r}, data="store")
+        gaeport.mount("code", import_=True)
+        sys.path.insert(0, {str(tmp_path / "code")!r})
+        if len(sys.argv) > 1:
+            open("code/stored_first.py", "w").write("value = 1")
+        import stored_first
+        print(stored_first.value)
+    """
+    for argument in ("write", None):
+        command = [sys.executable, "-c", textwrap.dedent(body), *([argument] if argument else [])]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.stdout, done.stderr) == ("1\n", "")

@@ -192,3 +192,17 @@ def test_changes_by_any_name_are_of_the_file_and_a_link_costs_two_calls(instance
     with meter.measure() as usage:
         one.stat(("a",))
     assert usage.calls == {"Lookup": 2}
+
+
+def test_a_write_changes_both_times_alike(instance: Instances) -> None:
+    one = instance()
+    put(one, "a", b"x")
+    found = one.stat(("a",))
+    assert found.ctime_ns == found.mtime_ns
+
+
+def test_a_deployed_file_is_removed_before_anything_was_written(application: Path, instance: Instances) -> None:
+    (application / "data").mkdir()
+    (application / "data" / "shipped").write_text("x")
+    instance().unlink(("shipped",))
+    assert names(instance()) == []
