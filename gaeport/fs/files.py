@@ -92,6 +92,10 @@ class RawFile(io.RawIOBase):
         self._check_open()
         return False
 
+    def read(self, size: int | None = -1, /) -> bytes | None:
+        """Return up to `size` bytes; everything to the end without a size, or with None."""
+        return self.readall() if size is None or size < 0 else super().read(size)
+
     def readinto(self, buffer: "WriteableBuffer") -> int:
         """Read into `buffer`; returns the number of bytes, 0 at the end."""
         self._demand_readable()

@@ -31,7 +31,8 @@ def mount(
     """Keep the files of a directory in Datastore (and Cloud Storage) from here on.
 
     Args:
-        path: the directory, relative to the working directory; it need not exist on disk.
+        path: the directory, relative to the working directory; it need not exist on disk. A pattern
+            (`applications/*/uploads`) stands for every directory that it fits now.
         store: what keeps the files: "datastore", or "log" to make log entries of what is written.
         bucket: the Cloud Storage bucket for large content; by default the settings' one.
         prefix: put before the names of this mount's objects in the bucket.
@@ -47,16 +48,24 @@ def mount(
     settings = configuration.current()
     if not patch.is_installed():
         paths.refresh_working_directory()  # os.chdir was not watched until now
-    absolute = paths.absolute(path)
-    if absolute is None:
-        raise ConfigurationError(f"mount(): path = {path!r} must be the path of a directory")
-    item: dict[str, object] = {"path": absolute, "name": name or _name(absolute, settings), "store": store}
-    item |= {"prefix": prefix, "overlay": overlay, "inline_limit": inline_limit}
-    item |= {"import": import_, "attr_ttl": attr_ttl}
+    common: dict[str, object] = {"store": store, "prefix": prefix, "overlay": overlay, "inline_limit": inline_limit}
+    common |= {"import": import_, "attr_ttl": attr_ttl}
     if bucket:
-        item["bucket"] = bucket
-    parsed = configuration.parse({"mount": [item]}, root=settings.root, place="mount()")
-    _mount_settings(parsed.mounts[0], settings)
+        common["bucket"] = bucket
+    for absolute, given in _places(path, name):
+        item = common | {"path": absolute, "name": given or _name(absolute, settings)}
+        parsed = configuration.parse({"mount": [item]}, root=settings.root, place="mount()")
+        _mount_settings(parsed.mounts[0], settings)
+
+
+def _places(path: str | os.PathLike[str], name: str | None) -> list[tuple[str, str | None]]:
+    """Return the absolute path of each directory that a path stands for, and its name in the store where it has one."""
+    here = paths.absolute(".") or "/"
+    if paths.absolute(path) is None:
+        raise ConfigurationError(f"mount(): path = {path!r} must be the path of a directory")
+    spelled = os.path.normpath(os.fsdecode(path))
+    found = patterns.expanded(MountSettings(path=spelled, name=name or spelled), here)
+    return [(paths.normal(os.path.join(here, one.path)), one.name if name else None) for one in found]
 
 
 def mount_all(settings: Settings | None = None) -> None:

@@ -263,3 +263,15 @@ def test_other_settings_commit_what_was_open_to_the_former_store(tmp_path: Path)
     finally:
         mounts.unmount_all()
         settings.use(former)
+
+
+def test_mount_takes_a_pattern(application: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        (application / "apps" / name).mkdir(parents=True)
+    monkeypatch.chdir(application)
+    gaeport.mount("apps/*/uploads")
+    names = [mount.settings.name for mount in paths.mounts() if mount.settings is not None]
+    assert names == ["apps/one/uploads", "apps/two/uploads"]
+    gaeport.mount(application / "apps" / "*" / "cache", name="cache-*")
+    names = [mount.settings.name for mount in paths.mounts() if mount.settings is not None]
+    assert names[2:] == ["cache-one", "cache-two"]
