@@ -84,6 +84,7 @@ def test_children_forked_while_other_threads_write_neither_hang_nor_write_for_th
                     file.write(f"{name}{count}\\n")
                     os.fsync(file)
                     count += 1
+                    ended.wait(0.02)  # others get their turn at the file
 
         threads = [threading.Thread(target=write, args=(name,)) for name in ("one", "two")]
         for thread in threads:
