@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaeport.tickets import context
@@ -165,6 +165,7 @@ def test_lines_of_several_entries_are_joined_in_any_order() -> None:
     assert joined(lines[:1]) == []
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.text(max_size=50))
 def test_any_text_survives_being_split(part: str) -> None:
     lines = split({"message": part * 9_000}, {"severity": "INFO"})
