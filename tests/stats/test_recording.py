@@ -79,13 +79,14 @@ def test_a_request_is_recorded_with_each_call(tmp_path: Path) -> None:
 def test_calls_through_ndb_name_the_applications_line(tmp_path: Path) -> None:
     from google.cloud import ndb
 
-    class Note(ndb.Model):  # type: ignore[misc]
+    # NDB knows the models of a process by their kinds: the example has a Note.
+    class Remark(ndb.Model):  # type: ignore[misc]
         text = ndb.StringProperty()
 
     def app(environ: dict[str, Any], start_response: Start) -> list[bytes]:
         with ndb_client().context():
-            Note(text="x").put()
-            assert Note.query(Note.text == "x").get() is not None
+            Remark(text="x").put()
+            assert Remark.query(Remark.text == "x").get() is not None
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"done"]
 
@@ -98,7 +99,7 @@ def test_calls_through_ndb_name_the_applications_line(tmp_path: Path) -> None:
             line = sample.line_of(call)
             assert line is not None
             assert line[0].endswith("test_recording.py")
-            assert call.kind == "Note"
+            assert call.kind == "Remark"
 
 
 def test_calls_over_grpc_name_the_applications_line() -> None:

@@ -1,4 +1,4 @@
-"""Google's SDK, where it is installed."""
+"""Commands that read gaeport.toml themselves, and Google's SDK where it is installed."""
 
 import os
 import shutil
@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
+from gaeport import settings
 
 NEEDED = "needs Google's Cloud SDK (gcloud): https://cloud.google.com/sdk/docs/install"
 
@@ -22,3 +24,9 @@ def sdk() -> Path:
         [command, "info", "--format=value(installation.sdk_root)"], capture_output=True, text=True, check=True
     )
     return Path(done.stdout.strip())
+
+
+@pytest.fixture(autouse=True)
+def _nothing_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tests of the process configured is not what a command finds when it starts."""
+    monkeypatch.setattr(settings, "_current", None)
