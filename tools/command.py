@@ -16,9 +16,10 @@ from .check import command as check
 from .indexes import command as indexes
 from .new import command as new
 from .new import upgrade
+from .plan import command as plan
 
 #: Each adds one tool to a parser's commands: `gaeport` has them too, in this order.
-TOOLS: list[Callable[[Any], None]] = [new.add, upgrade.add, check.add, audit.add, bundle.add, indexes.add]
+TOOLS: list[Callable[[Any], None]] = [new.add, upgrade.add, check.add, audit.add, bundle.add, indexes.add, plan.add]
 
 _EPILOG = """\
 exit codes:

@@ -35,7 +35,8 @@ class Deployment:
     Attributes:
         code: its exit code; 124 where it took too long and was ended.
         output: what it wrote; paths are the application's own.
-        uploaded: the files of the version, by path; empty where no version was made.
+        version: whether a version was made.
+        uploaded: its files, by path.
         changes: what it changed beside the version.
         state: what the project holds afterwards.
         traffic: the requests that it made.
@@ -43,6 +44,7 @@ class Deployment:
 
     code: int
     output: str
+    version: bool
     uploaded: tuple[Upload, ...]
     changes: tuple[Change, ...]
     state: State
@@ -103,6 +105,7 @@ def deploy(
     return Deployment(
         code,
         output.replace(f"{app}/", "").replace(str(app), str(folder.absolute())),
+        pretended.deployed is not None,
         uploaded,
         tuple(pretended.changes),
         pretended.state,

@@ -41,7 +41,8 @@ class Project:
     def __init__(self, name: str, state: State) -> None:
         self.name = name
         self.state = copy.deepcopy(state)
-        self.services = dict.fromkeys(state.files, "before")
+        # gcloud refuses any service before the default one; that this is there is not this folder's matter
+        self.services = dict.fromkeys(("default", *state.files), "before")
         self._changes: list[Change] = []
         self._versions: dict[str, Answer] = {}
         self.deployed: str | None = None  # the service that got a version

@@ -5,6 +5,7 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -159,7 +160,10 @@ def test_the_git_remote_that_gcloud_sends_is_uploaded_and_the_repository_untouch
 def test_every_connection_that_gcloud_makes_is_to_the_stand_in(sdk: Path, app: Path, tmp_path: Path) -> None:
     strace, gcloud = shutil.which("strace"), shutil.which("gcloud")
     if strace is None:
-        pytest.skip("needs strace, which tells of connections that no proxy sees")
+        needed = "needs strace (apt-get install strace), which tells of connections that no proxy sees"
+        if sys.platform == "linux":
+            pytest.fail(needed)
+        pytest.skip(needed)
     log = tmp_path / "connections"
     traced = program(tmp_path, f'exec {strace} -f -qq -e trace=connect,sendto,sendmsg,sendmmsg -o {log} {gcloud} "$@"')
     done = deploy(app, gcloud=traced)
