@@ -63,7 +63,7 @@ def add(commands: Any) -> None:
         "--region", default="us-central1", metavar="R", help="region in the commands (default: us-central1)"
     )
     parser.add_argument("--release", type=_release, metavar="V", help="name of the new version (default: the time)")
-    parser.add_argument("--limit", type=_seconds, default=300.0, metavar="S", help="seconds for gcloud (default: 300)")
+    parser.add_argument("--limit", type=_seconds, default=600.0, metavar="S", help="seconds for gcloud (default: 600)")
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.set_defaults(run=_plan)
 
