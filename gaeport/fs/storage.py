@@ -25,6 +25,7 @@ CHUNK = 900_000  # bytes; a Chunk entity with its key and property name stays un
 WITH_COMMIT = 3 * CHUNK  # bytes in one commit; production's limit is 10 MiB, the Firestore emulator's 4 MiB
 SPILL = 8 << 20  # bytes written after which large pieces are stored early, so that memory stays bounded
 BLOCK = 1 << 20  # bytes read ahead around a small read of a blob
+LEAST_NAMES = 16  # that one call registers for an upload
 NAMES = 5_000  # sources in one Garbage entity; some 60 bytes each
 CACHED_BLOCKS = 8
 RUN = 13  # small chunks in a row, after which they are joined
@@ -55,10 +56,15 @@ class Upload:
         self.ino = ino
         self.written: list[str] = []
 
+    def reserve(self, count: int) -> None:
+        """Register names for `count` more blobs or chunks, where there are not as many; so that it takes one call."""
+        wanted = len(self.written) + count
+        if wanted > self._room:
+            self._register(max(LEAST_NAMES, self._room * 2, wanted))
+
     def next_name(self) -> str:
         """Return a registered name that was not used yet; registering doubles, so it costs few calls."""
-        if len(self.written) >= self._room:
-            self._register(max(16, self._room * 2))
+        self.reserve(1)
         return f"{self._id}.{len(self.written)}"
 
     def _register(self, room: int) -> None:
@@ -220,6 +226,7 @@ class Storage:
     def _upload(self, data: bytearray, upload: Upload) -> list[Piece]:
         if self._blobs is not None:
             return [self._upload_blob(self._blobs, data, upload)]
+        upload.reserve(-(-len(data) // WITH_COMMIT) * (WITH_COMMIT // CHUNK))
         pieces: list[Piece] = []
         for start in range(0, len(data), WITH_COMMIT):
             pieces += self._upload_chunks(memoryview(data)[start : start + WITH_COMMIT], upload)
