@@ -43,7 +43,21 @@ GROUPS = (
         ),
     ),
     Group(
-        "only for development", ("/tests/", "/test/", "/tools/", "/docs/", "/examples/", "/README.md", "/CHANGELOG.md")
+        "only for development",
+        (
+            "/tests/",
+            "/test/",
+            "/tools/",
+            "/docs/",
+            "/examples/",
+            "/README.md",
+            "/CHANGELOG.md",
+            "/conftest.py",
+            "/noxfile.py",
+            "/pytest.ini",
+            "/tox.ini",
+            "/.coveragerc",
+        ),
     ),
     Group("data of local runs", (".gaeport/", "*.sqlite3", "*.sqlite3-shm", "*.sqlite3-wal", "*.log")),
     Group("virtual environments", (".venv/", ".venv-*/", "venv/", "env/", "node_modules/")),

@@ -4,9 +4,13 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _APIS = ("APPENGINE", "STORAGE", "DATASTORE", "FIRESTORE", "CLOUDTASKS", "CLOUDSCHEDULER", "SERVICEUSAGE")
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 TIMED_OUT = 124  # as timeout(1) has it
 
 
@@ -71,25 +75,44 @@ def run(command: list[str], folder: Path, env: dict[str, str], limit: float) -> 
     Returns:
         Its exit code (TIMED_OUT where it was ended), and all that it wrote.
     """
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    process: subprocess.Popen[bytes] | None = None
     timed_out = False
     try:
-        output, _ = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        timed_out = True
-        _end(process)
-        output, _ = process.communicate()
+        with _signals_wait():
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            output, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+            _end(process)
+            output, _ = process.communicate()
     finally:
-        _end(process)
+        if process is not None:
+            _end(process)
     return TIMED_OUT if timed_out else process.returncode, output.decode("utf-8", "replace")
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Let an interruption wait until a program that is being started is known, or nothing could end it."""
+    came: list[int] = []
+    numbers = _INTERRUPTIONS if threading.current_thread() is threading.main_thread() else ()
+    former = {number: signal.signal(number, lambda sent, _: came.append(sent)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -5,11 +5,11 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.emulators import required
 from tests.tools.bundle import trees
 from tests.tools.check.broken import SOUND
 from tools.bundle.patterns import load
@@ -17,6 +17,8 @@ from tools.bundle.tree import uploaded
 from tools.plan.changes import Change
 from tools.plan.deploy import Deployment, deploy
 from tools.plan.process import TIMED_OUT
+
+LONG = os.environ.get("GAEPORT_LONG") == "1"
 
 
 @pytest.fixture
@@ -120,8 +122,9 @@ def test_what_leaves_a_file_is_paused_deleted_or_changed(sdk: Path, app: Path) -
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(300 if LONG else 10))
 def test_the_files_uploaded_are_those_that_bundle_lists(sdk: Path, tmp_path: Path, seed: int) -> None:
+    """GAEPORT_LONG=1 deploys 300 trees, and asks `gcloud meta list-files-for-upload` too."""
     chance = random.Random(seed)
     root = tmp_path / "app"
     root.mkdir()
@@ -131,7 +134,12 @@ def test_the_files_uploaded_are_those_that_bundle_lists(sdk: Path, tmp_path: Pat
     (root / "link").symlink_to("app.yaml")
     done = deploy(root)
     assert done.code == 0, done.output
-    assert set(names(done)) == {entry.path for entry in uploaded(root, load(root))}
+    wanted = {entry.path for entry in uploaded(root, load(root))}
+    assert set(names(done)) == wanted
+    if LONG:
+        command = [str(sdk / "bin" / "gcloud"), "meta", "list-files-for-upload", str(root)]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert set(listed.split("\n")[:-1]) == wanted
 
 
 @pytest.mark.long
@@ -160,9 +168,9 @@ def test_the_git_remote_that_gcloud_sends_is_uploaded_and_the_repository_untouch
 def test_every_connection_that_gcloud_makes_is_to_the_stand_in(sdk: Path, app: Path, tmp_path: Path) -> None:
     strace, gcloud = shutil.which("strace"), shutil.which("gcloud")
     if strace is None:
-        needed = "needs strace (apt-get install strace), which tells of connections that no proxy sees"
-        if sys.platform == "linux":
-            pytest.fail(needed)
+        needed = "needs strace (Linux: apt-get install strace), which tells of connections that no proxy sees"
+        if required():
+            pytest.fail(needed, pytrace=False)
         pytest.skip(needed)
     log = tmp_path / "connections"
     traced = program(tmp_path, f'exec {strace} -f -qq -e trace=connect,sendto,sendmsg,sendmmsg -o {log} {gcloud} "$@"')
