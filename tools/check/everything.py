@@ -53,6 +53,7 @@ def check(root: Path) -> list[Finding]:
         document = load(root / f"{name}.yaml", name)
         if document is not None:
             findings += checked(document)
+    findings += _left_out(root, known)
     findings += index_file.check(root)
     if config is not None:
         findings += settings_file.check(root, config, app)
@@ -60,6 +61,21 @@ def check(root: Path) -> list[Finding]:
     findings += _indexes(root, known)
     findings += audit.findings(source.scan(root), known)
     return findings
+
+
+def _left_out(root: Path, config: Settings) -> Iterator[Finding]:
+    """Yield the running queues that an upload of queue.yaml would pause, by what `gaeport plan --save` kept."""
+    from ..plan import state
+
+    document, kept = load(root / "queue.yaml", "queue"), state.path_of(config)
+    if document is None or document.root is None or not kept.is_file():
+        return
+    try:
+        there = state.read(kept).queues
+    except ConfigurationError as error:
+        yield Finding("queue.state", "warning", str(error), "gaeport plan --save, after a deployment")
+        return
+    yield from queue_yaml.left_out(document, [name for name, queue in there.items() if queue.get("state") == "RUNNING"])
 
 
 def _indexes(root: Path, config: Settings) -> list[Finding]:

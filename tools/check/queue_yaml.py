@@ -4,7 +4,7 @@ Source: "queue.yaml reference"; what gcloud 528 does with each mistake was tried
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..findings import Finding
 from .documents import Document, Node
@@ -64,6 +64,21 @@ def check(document: Document) -> Iterator[Finding]:
             message = f"the queue {name} stands in line {named[name]} already"
             yield document.finding("queue.twice", message, "remove one", at=queue)
         named.setdefault(name, queue.line)
+
+
+def left_out(document: Document, running: Iterable[str]) -> Iterator[Finding]:
+    """Yield the queues that the file leaves out although they run: its upload pauses each but `default`.
+
+    Args:
+        document: queue.yaml.
+        running: the names of the project's queues that are not paused.
+    """
+    queues = document.root.get("queue") if document.root is not None else None
+    named = {queue.text_of("name") for queue in (queues.items if queues is not None else [])}
+    for name in sorted(set(running) - named - {"default"}):
+        message = f"the queue {name} runs, and is not named here: the upload pauses it, and its tasks wait"
+        fix = "name it; where it is to go, deploy and run gaeport plan --save"
+        yield document.warning("queue.left-out", message, fix)
 
 
 def _check_queue(queue: Node, document: Document) -> Iterator[Finding]:

@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Any
 from gaeport.cli.command import FAILED, OK, USAGE, add_command, read_settings
 
 if TYPE_CHECKING:
-    from gaeport.settings import Settings
-
     from .planning import Plan
     from .state import State
 
-FILE = "plan.json"
 GET_GCLOUD = """\
 There is no gcloud on the PATH, so what it would upload, change and refuse is not known. It comes with Google's Cloud
 SDK: https://cloud.google.com/sdk/docs/install (the plan needs no account). gaeport check and gaeport bundle list do
@@ -73,7 +70,7 @@ def _plan(args: argparse.Namespace) -> int:
     from .deploy import files_of
 
     config = read_settings(args)
-    path = args.state or _default(config)
+    path = args.state or state.path_of(config)
     before, compared_with = _before(args, path)
     plan: Plan | None = None
     project = steps.project_of(config)
@@ -121,10 +118,6 @@ def _save(args: argparse.Namespace, plan: "Plan | None", path: Path, write: Any)
     write(path, plan.after)
     sys.stderr.write(f"wrote {path}\n")
     return True
-
-
-def _default(config: "Settings") -> Path:
-    return (Path(config.root) / ".gaeport" if config.in_memory else config.data_path) / FILE
 
 
 def _now() -> str:

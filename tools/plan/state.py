@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from gaeport.errors import ConfigurationError
+from gaeport.settings import Settings
 
 FORMAT = 1
+FILE = "plan.json"
 
 
 @dataclass(slots=True)
@@ -27,6 +29,11 @@ class State:
     queues: dict[str, dict[str, Any]] = field(default_factory=dict)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     dispatch: list[dict[str, Any]] = field(default_factory=list)
+
+
+def path_of(config: Settings) -> Path:
+    """Return where an application's state is kept unless it is said otherwise."""
+    return (Path(config.root) / ".gaeport" if config.in_memory else config.data_path) / FILE
 
 
 def read(path: Path) -> State:

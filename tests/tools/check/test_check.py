@@ -8,6 +8,7 @@ import pytest
 from gaeport import cli
 from tests.tools.check.broken import AFTER, APP, CASES, SOUND, Broken, write
 from tools.check.everything import check
+from tools.plan import state
 
 
 @pytest.fixture
@@ -34,6 +35,23 @@ def test_the_mistake_is_named_with_its_line(tmp_path: Path, case: Broken) -> Non
     found = check(tmp_path)
     assert (case.code, case.line) in [(finding.code, finding.line) for finding in found], found
     assert {finding.code for finding in found if finding.severity == "error"} <= {case.code}
+
+
+def test_running_queues_that_the_upload_would_pause_are_named(root: Path) -> None:
+    queues = {
+        name: {"state": state} for name, state in {"mail": "RUNNING", "off": "PAUSED", "default": "RUNNING"}.items()
+    }
+    state.write(root / ".gaeport" / state.FILE, state.State(queues=queues))
+    found = [(one.code, one.severity, one.message.split(",")[0]) for one in check(root)]
+    assert found == [("queue.left-out", "warning", "the queue mail runs")]
+    (root / "queue.yaml").write_text("queue:\n- name: mail\n  rate: 5/s\n")
+    assert check(root) == []
+
+
+def test_a_kept_state_that_cannot_be_read_is_said(root: Path) -> None:
+    (root / ".gaeport").mkdir()
+    (root / ".gaeport" / state.FILE).write_text("{}")
+    assert [one.code for one in check(root)] == ["queue.state"]
 
 
 FIXABLE = (
