@@ -227,15 +227,16 @@ def pin() -> None:
 def places() -> tuple[Place, ...]:
     """Return the application's frames that are running, innermost first, MAX_FRAMES at most.
 
-    Where there are none, the innermost of gaeport's frames above its stores. What called the application that
-    `gaeport.wrap` made, a server or a test, is not looked at.
+    Where there are none, the innermost frame of gaeport above its stores and files, else of a package that the
+    application is made of, else of gaeport's files. What called the application that `gaeport.wrap` made, a server or
+    a test, is not looked at.
     """
     pinned = _pinned.get()
     if pinned:
         return pinned
     frame: FrameType | None = sys._getframe(1)
     found: list[Place] = []
-    own: Place | None = None
+    others: dict[int, Place] = {}
     while frame is not None:
         code = frame.f_code
         rank = _RANKS.get(code.co_filename)
@@ -247,18 +248,19 @@ def places() -> tuple[Place, ...]:
                 break
         elif rank == _END:
             break
-        elif rank == _OWN and own is None:
-            own = (code, frame.f_lineno)
+        elif rank < _OTHER and rank not in others:
+            others[rank] = (code, frame.f_lineno)
         frame = frame.f_back
-    return tuple(found) or (() if own is None else (own,))
+    return tuple(found) or ((others[min(others)],) if others else ())
 
 
-_APPLICATION, _OWN, _OTHER, _END = range(4)
+_APPLICATION, _OWN, _PACKAGE, _FILES, _OTHER, _END = range(6)
 _RANKS: dict[str, int] = {}  # by file name; one each for the files of a process, so bounded
 
 _GAEPORT = str(Path(__file__).parent / "x")[:-1]
 _LIBRARY = os.path.dirname(os.__file__)  # sysconfig would say the same, and load for milliseconds
 # Where each call comes through, so that naming it says nothing.
+_CLIENTS = tuple(f"-packages{os.sep}{name}{os.sep}" for name in ("google", "grpc", "pydal", "redis", "pymemcache"))
 _STORES = ("meter.py", "codec.py", "datastore", "blobs", "kv", "stats", "devserver", "testing")
 
 
@@ -274,7 +276,9 @@ def _rank(file: str) -> int:
             return _APPLICATION
         if part == "wsgi.py":
             return _END
+        if part == "fs":
+            return _FILES
         return _OTHER if part in _STORES else _OWN
-    if "site-packages" in file or "dist-packages" in file or file.startswith(("<frozen", _LIBRARY)):
-        return _OTHER
-    return _APPLICATION
+    if "site-packages" in file or "dist-packages" in file:
+        return _OTHER if any(client in file for client in _CLIENTS) else _PACKAGE
+    return _OTHER if file.startswith(("<frozen", _LIBRARY)) else _APPLICATION

@@ -1,5 +1,9 @@
 """Counting calls and pricing them."""
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from gaeport import meter
@@ -80,3 +84,27 @@ def test_calls_of_another_thread_have_the_line_that_sent_them_there() -> None:
 def test_services_by_the_names_of_their_calls() -> None:
     names = ("Lookup", "kv.get_many", "WriteBlob", "WriteLogEntries", "CreateTask")
     assert [meter.service_of(name) for name in names] == ["datastore", "kv", "storage", "logging", "tasks"]
+
+
+def test_without_application_code_the_innermost_line_of_a_package_is_named(tmp_path: Path) -> None:
+    for name, body in (("outer", "    inner.work(f)\n"), ("inner", "    f()\n")):
+        folder = tmp_path / "site-packages" / name
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text(f"def work(f, inner=None):\n{body}")
+    loaded = {}
+    for name in ("outer", "inner"):
+        path = tmp_path / "site-packages" / name / "__init__.py"
+        namespace: dict[str, Any] = {}
+        exec(compile(path.read_text(), str(path), "exec"), namespace)
+        loaded[name] = SimpleNamespace(work=namespace["work"])
+    found: list[tuple[str, int]] = []
+
+    def called() -> None:
+        found.extend((code.co_filename, line) for code, line in meter.places())
+
+    meter._RANKS[called.__code__.co_filename] = meter._OTHER
+    try:
+        loaded["outer"].work(called, inner=loaded["inner"])
+    finally:
+        del meter._RANKS[called.__code__.co_filename]
+    assert found == [(str(tmp_path / "site-packages" / "inner" / "__init__.py"), 2)]
