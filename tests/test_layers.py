@@ -18,6 +18,7 @@ LAYERS = {
     "settings": 0,
     "blobs": 1,
     "codec": 1,
+    "commands": 1,
     "datastore": 1,
     "kv": 1,
     "cache": 2,

@@ -5,10 +5,11 @@ from dataclasses import replace
 from textwrap import dedent
 from typing import Any
 
+from gaeport import commands as _commands
 from gaeport import settings as _settings
 from gaeport.settings import Settings
 
-OK, FAILED, USAGE = 0, 1, 2
+OK, FAILED, USAGE = _commands.OK, _commands.FAILED, 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 _EXIT_CODES = """\
@@ -81,3 +82,15 @@ def _read() -> Settings:
         return present
     # Read again, since a reload may have been caused by a change of the file itself.
     return _settings.load(present.source if present else _settings.find())
+
+
+def age(text: str) -> float:
+    """Return the seconds of an option such as "30d" or "12h".
+
+    Raises:
+        argparse.ArgumentTypeError: it is no age.
+    """
+    try:
+        return _commands.age(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

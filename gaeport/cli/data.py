@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gaeport import settings
 from gaeport.cli.command import add_command, read_settings
+from gaeport.commands import agreed
 from gaeport.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -281,25 +282,11 @@ def _native() -> "Functions":
 
 
 def _asker(args: argparse.Namespace) -> Callable[[str, bool], bool]:
-    return lambda what, destroys: _agreed(what, destroys=destroys, yes=args.yes)
+    """Return what asks in production, and before anything is deleted."""
 
+    def agreed_to(what: str, destroys: bool) -> bool:
+        config = settings.current()
+        ask = config.environment == "production" or destroys
+        return agreed(what, ask=ask, yes=args.yes, namespace=config.namespace or "")
 
-def _agreed(what: str, *, destroys: bool, yes: bool) -> bool:
-    """Say what is done where; ask in production, and before anything is deleted, unless `yes` answered before."""
-    config = settings.current()
-    ask = config.environment == "production" or destroys
-    if ask:
-        sys.stdout.write(f"{_target(config)}: {what}\n")
-    if not ask or yes:
-        return True
-    if not sys.stdin.isatty():
-        raise ConfigurationError(f"{what}? --yes answers where nobody can be asked")
-    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
-
-
-def _target(config: settings.Settings) -> str:
-    if config.environment == "embedded":
-        return f"embedded data in {config.data}"
-    database = config.database or "(default)"
-    namespace = config.namespace or "(default)"
-    return f"{config.environment}, project {config.project}, database {database}, namespace {namespace}"
+    return agreed_to

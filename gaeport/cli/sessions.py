@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from gaeport import settings
-from gaeport.cli.command import add_command, read_settings
+from gaeport.cli.command import add_command, age, read_settings
 
 
 def add(commands: Any) -> None:
@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     purge = actions.add_parser("purge", help="remove expired sessions")
-    purge.add_argument("--older-than", type=_age, metavar="AGE", help="also those unused so long: 30d, 12h, 45m, 90s")
+    purge.add_argument("--older-than", type=age, metavar="AGE", help="also those unused so long: 30d, 12h, 45m, 90s")
     purge.add_argument("--user", metavar="U", help="only this user's, expired or not")
     purge.add_argument("--all", action="store_true", dest="everything", help="every session")
     listing = actions.add_parser("list", help="show sessions")
@@ -58,12 +58,3 @@ def _run(args: argparse.Namespace) -> int:
     if args.action == "revoke":
         return commands.revoke(user=args.user, names=args.names, yes=args.yes)
     return commands.rotate_key(at_once=args.at_once, yes=args.yes)
-
-
-def _age(text: str) -> float:
-    from gaeport.sessions.commands import age
-
-    try:
-        return age(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

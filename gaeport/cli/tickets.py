@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from gaeport import settings
-from gaeport.cli.command import add_command, read_settings
+from gaeport.cli.command import add_command, age, read_settings
 
 
 def add(commands: Any) -> None:
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="show groups, or one group's tickets")
     listing.add_argument("--group", metavar="G", help="the tickets of this group")
-    listing.add_argument("--since", type=_age, metavar="AGE", help="only what happened in that time: 30d, 12h, 45m")
+    listing.add_argument("--since", type=age, metavar="AGE", help="only what happened in that time: 30d, 12h, 45m")
     listing.add_argument("--limit", type=_positive, default=50, metavar="N", help="lines at most (50)")
     show = actions.add_parser("show", help="print one ticket")
     show.add_argument("number", metavar="NUMBER", help="as the visitor saw it")
@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
     stats.add_argument("--days", type=_positive, default=7, metavar="N", help="days back from now (7)")
     collect = actions.add_parser("collect", help="write what waits in the data folder")
     clear = actions.add_parser("clear", help="remove tickets that are older than keep_days, or others by choice")
-    clear.add_argument("--older-than", type=_age, metavar="AGE", help="those that are older: 30d, 12h, 45m")
+    clear.add_argument("--older-than", type=age, metavar="AGE", help="those that are older: 30d, 12h, 45m")
     clear.add_argument("--group", metavar="G", help="only this group's; all of them, unless --older-than says which")
     clear.add_argument("--all", action="store_true", dest="everything", help="every ticket")
     clear.add_argument("--yes", action="store_true", help="do not ask")
@@ -66,15 +66,6 @@ def _run(args: argparse.Namespace) -> int:
     if args.action == "collect":
         return commands.collect()
     return commands.clear(older_than=args.older_than, group=args.group, everything=args.everything, yes=args.yes)
-
-
-def _age(text: str) -> float:
-    from gaeport.tickets.commands import age
-
-    try:
-        return age(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _positive(text: str) -> int:

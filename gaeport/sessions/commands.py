@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from gaeport import settings as _settings
+from gaeport.commands import FAILED, OK, agreed, say
 from gaeport.errors import ConfigurationError
 from gaeport.sessions.keys import StoredKeys
 from gaeport.sessions.purge import Progress
@@ -13,18 +14,8 @@ from gaeport.sessions.purge import purge as _purge
 from gaeport.sessions.stores import About, Store, connect
 from gaeport.settings import SessionSettings
 
-OK, FAILED = 0, 1
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _NAME = re.compile(r"[0-9a-f]{64}")
 _LEAST_PREFIX = 8  # characters of a name that are enough
-
-
-def age(text: str) -> float:
-    """Return the seconds of an age such as "30d", "12h", "45m", "90s". Raises ValueError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text)
-    if found is None:
-        raise ValueError(f"{text!r} is not an age; write e.g. 30d, 12h, 45m or 90s")
-    return float(found[1]) * _UNITS[found[2]]
 
 
 def purge(*, older_than: float | None, user: str | None, everything: bool, yes: bool) -> int:
@@ -32,11 +23,11 @@ def purge(*, older_than: float | None, user: str | None, everything: bool, yes: 
     what = "every session: everybody is logged out" if everything else "sessions of one user" if user else ""
     if older_than is not None:
         what = what or f"sessions unused for {older_than:,.0f} s"
-    if not _agreed(f"remove {what or 'expired sessions'}", ask=bool(what), yes=yes):
+    if not agreed(f"remove {what or 'expired sessions'}", ask=bool(what), yes=yes):
         return FAILED
     show = _progress() if sys.stderr.isatty() else _silent
     done = _purge(_store(), older_than=older_than, user=user, everything=everything, report=show)
-    _say(f"{done.removed:,} of {done.seen:,} sessions removed")
+    say(f"{done.removed:,} of {done.seen:,} sessions removed")
     return OK
 
 
@@ -45,9 +36,9 @@ def show(user: str | None) -> int:
     store = _store()
     count = 0
     for about in store.of_user(user) if user is not None else store.every():
-        _say(_line(about))
+        say(_line(about))
         count += 1
-    _say(f"{count:,} sessions")
+    say(f"{count:,} sessions")
     return OK
 
 
@@ -58,11 +49,11 @@ def revoke(*, user: str | None, names: list[str], yes: bool) -> int:
     store = _store()
     found = [about.name for about in store.of_user(user)] if user else _complete(store, names)
     if not found:
-        _say("no such session")
+        say("no such session")
         return FAILED
-    if not _agreed(f"end {len(found):,} sessions", ask=True, yes=yes):
+    if not agreed(f"end {len(found):,} sessions", ask=True, yes=yes):
         return FAILED
-    _say(f"{store.revoke(found):,} sessions ended{_delay()}")
+    say(f"{store.revoke(found):,} sessions ended{_delay()}")
     return OK
 
 
@@ -75,12 +66,12 @@ def rotate_key(*, at_once: bool, yes: bool) -> int:
             "and take the old ones away when their cookies have expired"
         )
     what = "replace the signing key: all cookie sessions end" if at_once else "add a signing key"
-    if not _agreed(what, ask=at_once, yes=yes):
+    if not agreed(what, ask=at_once, yes=yes):
         return FAILED
     keep = 0.0 if at_once else float(options.lifetime or options.idle)
     key = StoredKeys().rotate(keep, at_once=at_once)
     start = "now" if at_once else time.strftime("%H:%M:%S UTC", time.gmtime(key.signs_from))
-    _say(f"key {key.name} signs from {start}; cookies signed before count for {keep:,.0f} s more")
+    say(f"key {key.name} signs from {start}; cookies signed before count for {keep:,.0f} s more")
     return OK
 
 
@@ -111,25 +102,6 @@ def _delay() -> str:
     return ""
 
 
-def _agreed(what: str, *, ask: bool, yes: bool) -> bool:
-    """Say what is done where; ask, unless `yes` answered before."""
-    config = _settings.current()
-    if config.environment == "production" or ask:
-        _say(f"{_target(config)}: {what}")
-    if not ask or yes:
-        return True
-    if not sys.stdin.isatty():
-        raise ConfigurationError(f"{what}? --yes answers where nobody can be asked")
-    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
-
-
-def _target(config: _settings.Settings) -> str:
-    if config.environment == "embedded":
-        return f"embedded data in {config.data}"
-    database = config.database or "(default)"
-    return f"{config.environment}, project {config.project}, database {database}, namespace {config.own_namespace}"
-
-
 def _line(about: About) -> str:
     state = "expired" if about.expires <= time.time() else f"until {_time(about.expires)}"
     return f"{about.name[:16]}  begun {_time(about.created)}  used {_time(about.touched)}  {state}  {about.user or '-'}"
@@ -151,7 +123,3 @@ def _progress() -> Callable[[Progress], None]:
 
 def _silent(done: Progress) -> None:
     pass
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")

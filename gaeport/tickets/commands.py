@@ -1,7 +1,6 @@
 """The work of `gaeport tickets …`: list, show, stats, collect, clear."""
 
 import json
-import re
 import shutil
 import sys
 import time
@@ -10,7 +9,8 @@ from itertools import islice
 from typing import Any
 
 from gaeport import settings as _settings
-from gaeport.errors import ConfigurationError, GaeportError
+from gaeport.commands import FAILED, OK, agreed, say
+from gaeport.errors import GaeportError
 from gaeport.tickets import groups as _groups
 from gaeport.tickets import spool, terminal
 from gaeport.tickets.groups import DAY, Group, histogram, summed
@@ -19,17 +19,7 @@ from gaeport.tickets.reporting import write_to
 from gaeport.tickets.spool import Spooled
 from gaeport.tickets.store import HOUR, TicketStore, hour_of
 
-OK, FAILED = 0, 1
 _BATCH = 50  # spooled tickets that are written together
-_UNITS = {"s": 1, "m": 60, "h": HOUR, "d": DAY, "w": 7 * DAY}
-
-
-def age(text: str) -> float:
-    """Return the seconds of an age such as "30d", "12h", "45m", "90s". Raises ValueError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text)
-    if found is None:
-        raise ValueError(f"{text!r} is not an age; write e.g. 30d, 12h, 45m or 90s")
-    return float(found[1]) * _UNITS[found[2]]
 
 
 def show_groups(*, since: float | None, limit: int, as_json: bool) -> int:
@@ -46,8 +36,8 @@ def show_groups(*, since: float | None, limit: int, as_json: bool) -> int:
         return OK
     width = shutil.get_terminal_size((100, 24)).columns
     for line in terminal.group_lines(found[:limit], terminal.style(), width):
-        _say(line)
-    _say(_summary(found, limit))
+        say(line)
+    say(_summary(found, limit))
     return OK
 
 
@@ -61,11 +51,11 @@ def show_group(name: str, *, limit: int, as_json: bool) -> int:
         _say_json({**_groups.as_json(found), "tickets": [ticket.text for ticket in found.tickets[:limit]]})
         return OK
     paint = terminal.style()
-    _say(f"{paint(found.name, 'cyan')}  {paint(terminal.plain(found.title), 'bold')}")
+    say(f"{paint(found.name, 'cyan')}  {paint(terminal.plain(found.title), 'bold')}")
     for ticket in found.tickets[:limit]:
-        _say(f"  {ticket.text}  {terminal.moment(ticket.time)}")
+        say(f"  {ticket.text}  {terminal.moment(ticket.time)}")
     more = f", {found.counted:,} more were counted and not kept" if found.counted else ""
-    _say(f"{_many(len(found.tickets), 'ticket')}{more}")
+    say(f"{_many(len(found.tickets), 'ticket')}{more}")
     return OK
 
 
@@ -80,7 +70,7 @@ def show(text: str, *, as_json: bool) -> int:
         _say_json(record)
         return OK
     for line in terminal.ticket_lines(record, terminal.style()):
-        _say(line)
+        say(line)
     return OK
 
 
@@ -95,11 +85,11 @@ def stats(*, days: int, as_json: bool) -> int:
         _say_json({"start": start, "width": width, "counts": counts, "groups": [_groups.as_json(g) for g in most]})
         return OK
     happened = f"{_many(sum(counts), 'error')} of {_many(len(found), 'group')}"
-    _say(f"{happened} in {_many(days, 'day')}, one bar {_interval(width)}:")
-    _say(f"│{terminal.bars(counts)}│ at most {max(counts, default=0):,}")
-    _say(f"{terminal.moment(start)[:16]} to {terminal.moment(time.time())}")
+    say(f"{happened} in {_many(days, 'day')}, one bar {_interval(width)}:")
+    say(f"│{terminal.bars(counts)}│ at most {max(counts, default=0):,}")
+    say(f"{terminal.moment(start)[:16]} to {terminal.moment(time.time())}")
     for line in terminal.group_lines(most, terminal.style(), shutil.get_terminal_size((100, 24)).columns):
-        _say(line)
+        say(line)
     return OK
 
 
@@ -110,13 +100,13 @@ def collect() -> int:
     changes nothing.
     """
     if spool.folder() is None:
-        _say("nothing is spooled here: there is no data folder")
+        say("nothing is spooled here: there is no data folder")
         return OK
     moved = 0
     problems: dict[str, str] = {}
     for batch in _batches(spool.waiting()):
         moved += _collect(batch, problems)
-    _say(f"{_many(moved, 'ticket')} written, {spool.count():,} left")
+    say(f"{_many(moved, 'ticket')} written, {spool.count():,} left")
     for sink, problem in problems.items():
         _say_error(f"{sink}: {problem}")
     return FAILED if problems else OK
@@ -128,12 +118,12 @@ def clear(*, older_than: float | None, group: str | None, everything: bool, yes:
     limit = _settings.current().tickets.keep_days * DAY if older_than is None else older_than
     name = parse_group(group) if group else None
     end = time.time() if everything or (name and older_than is None) else time.time() - limit
-    if not _agreed(_what(everything, name, older_than), ask=bool(everything or name or older_than), yes=yes):
+    if not agreed(_what(everything, name, older_than), ask=bool(everything or name or older_than), yes=yes):
         return FAILED
     numbers = [number.text for number in store.numbers(name) if number.time <= end]
     counts = [count for count in store.counts() if name in (None, count.group) and count.hour <= end]
     store.remove(numbers, counts)
-    _say(f"{_many(len(numbers), 'ticket')} removed")
+    say(f"{_many(len(numbers), 'ticket')} removed")
     return OK
 
 
@@ -204,32 +194,9 @@ def _what(everything: bool, group: str | None, older_than: float | None) -> str:
     return f"remove {which}" if everything or group else "remove tickets older than keep_days"
 
 
-def _agreed(what: str, *, ask: bool, yes: bool) -> bool:
-    """Say what is done where; ask, unless `yes` answered before."""
-    config = _settings.current()
-    if config.environment == "production" or ask:
-        _say(f"{_target(config)}: {what}")
-    if not ask or yes:
-        return True
-    if not sys.stdin.isatty():
-        raise ConfigurationError(f"{what}? --yes answers where nobody can be asked")
-    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
-
-
-def _target(config: _settings.Settings) -> str:
-    if config.environment == "embedded":
-        return f"embedded data in {config.data}"
-    database = config.database or "(default)"
-    return f"{config.environment}, project {config.project}, database {database}, namespace {config.own_namespace}"
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-
-
 def _say_error(text: str) -> None:
     sys.stderr.write(f"gaeport: {text}\n")
 
 
 def _say_json(value: object) -> None:
-    _say(json.dumps(value, indent=2, ensure_ascii=False))
+    say(json.dumps(value, indent=2, ensure_ascii=False))

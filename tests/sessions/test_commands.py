@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gaeport import cli, settings
-from gaeport.sessions.commands import age
+from gaeport.commands import age
 from gaeport.sessions.keys import StoredKeys
 from gaeport.sessions.session import Session
 from gaeport.sessions.stores import Store, connect
