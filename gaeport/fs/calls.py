@@ -11,7 +11,7 @@ import stat as modes
 import time
 from typing import Any
 
-from gaeport.fs import descriptors, files, native, opened, paths
+from gaeport.fs import changes, descriptors, files, native, opened, paths
 from gaeport.fs.places import Naming, Place, like
 
 _real = native.os_functions
@@ -25,7 +25,7 @@ def stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) 
     if not isinstance(place, Place):
         return native.stat(place or path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
     if isinstance(path, int):
-        return fstat(path)
+        return descriptors.fstat(path)
     descriptors.settle(place)
     return place.attributes(follow=follow_symlinks).stat_result()
 
@@ -62,8 +62,10 @@ def open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None)
         fd = native.os_open(place or path, flags, mode, dir_fd=dir_fd)
         above = None if flags & (_WRITING | os.O_CREAT) else paths.ancestor(path, dir_fd)
         return fd if above is None else descriptors.register_disk_directory(fd, above)
+    if _UNNAMED and flags & _UNNAMED == _UNNAMED:
+        return _open_unnamed(place, flags)
     if flags & _PATH_ONLY:
-        raise place.error(errno.EOPNOTSUPP, "O_PATH and O_TMPFILE are not there for mounted files")
+        flags &= os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC  # all else has no effect with it
     directory = getattr(os, "O_DIRECTORY", 0)
     if flags & directory and not flags & os.O_CREAT:
         return _open_directory(place, flags)
@@ -80,7 +82,8 @@ def open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None)
         raise
 
 
-_PATH_ONLY = getattr(os, "O_PATH", 0) | (getattr(os, "O_TMPFILE", 0) & ~getattr(os, "O_DIRECTORY", 0))
+_PATH_ONLY = getattr(os, "O_PATH", 0)
+_UNNAMED = getattr(os, "O_TMPFILE", 0)
 _WRITING = os.O_WRONLY | os.O_RDWR
 
 
@@ -88,9 +91,18 @@ def _open_directory(place: Place, flags: int) -> int:
     found = place.attributes(follow=not flags & os.O_NOFOLLOW)
     if not modes.S_ISDIR(found.mode):
         raise place.error(errno.ENOTDIR)
-    if flags & _WRITING:
+    if flags & (_WRITING | os.O_TRUNC):
         raise place.error(errno.EISDIR)
     return descriptors.open_directory(place)
+
+
+def _open_unnamed(place: Place, flags: int) -> int:
+    """Open a file that never gets a name: nothing of it needs to be stored."""
+    if not modes.S_ISDIR(place.attributes().mode):
+        raise place.error(errno.ENOTDIR)
+    if not flags & _WRITING:
+        raise place.error(errno.EINVAL)
+    return descriptors.open_unnamed(flags)
 
 
 def mkdir(path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
@@ -119,6 +131,7 @@ def rmdir(path: Any, *, dir_fd: int | None = None) -> None:
     _keep_root(place)
     with Naming(place.spelled):
         place.volume.rmdir(place.parts)
+    changes.note(place)
     opened.arm()
 
 
@@ -135,6 +148,7 @@ def unlink(path: Any, *, dir_fd: int | None = None) -> None:
             found = place.volume.stat(place.parts, follow=place.dotted)
             raise place.error(errno.EISDIR if modes.S_ISDIR(found.mode) else errno.ENOTDIR)
         place.volume.unlink(place.parts)
+    changes.note(place)
     opened.arm()
 
 
@@ -162,6 +176,8 @@ def rename(src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int
     descriptors.settle(source)
     with Naming(source.spelled, target.spelled):
         source.volume.rename(source.parts, target.parts)
+    changes.note(source)
+    changes.note(target)
     opened.arm()
     descriptors.moved(source, target)
 
@@ -228,6 +244,7 @@ def link(
         if target.directory and not _exists(target):
             raise target.error(errno.ENOENT)
         source.volume.link(source.parts, target.parts)
+    changes.note(source)
     opened.arm()
 
 
@@ -279,6 +296,7 @@ def truncate(path: Any, length: int) -> None:
     descriptors.settle(place)
     with Naming(place.spelled):
         place.volume.truncate(place.parts, length)
+    changes.note(place)
 
 
 def utime(
@@ -300,6 +318,7 @@ def utime(
     place.demand_directory()
     with Naming(place.spelled):
         place.volume.utime(place.parts, accessed, modified, follow=follow_symlinks)
+    changes.note(place)
 
 
 def _times(times: Any, ns: Any) -> tuple[int, int]:
@@ -331,9 +350,12 @@ def chmod(path: Any, mode: int, *, dir_fd: int | None = None, follow_symlinks: b
     if not isinstance(place, Place):
         native.chmod(place or path, mode, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
         return
+    if not follow_symlinks and native.chmod not in os.supports_follow_symlinks:
+        native.chmod("", mode, follow_symlinks=False)  # raises NotImplementedError
     place.demand_directory()
     with Naming(place.spelled):
         place.volume.chmod(place.parts, mode & 0o7777, follow=follow_symlinks)
+    changes.note(place)
 
 
 def chown(path: Any, uid: int, gid: int, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> None:
@@ -346,6 +368,7 @@ def chown(path: Any, uid: int, gid: int, *, dir_fd: int | None = None, follow_sy
     place.demand_directory()
     with Naming(place.spelled):
         place.volume.chown(place.parts, uid, gid, follow=follow_symlinks)
+    changes.note(place)
 
 
 def lchown(path: Any, uid: int, gid: int) -> None:
@@ -359,9 +382,17 @@ def statvfs(path: Any) -> Any:
     place = paths.locate(path)
     if not isinstance(place, Place):
         return _real["statvfs"](place or path)
-    place.attributes()
-    block, blocks = 4096, 2**28
-    return os.statvfs_result((block, block, blocks, blocks, blocks, blocks, blocks, blocks, 0, paths.MAX_NAME))
+    block, blocks, device = 4096, 2**28, place.attributes().dev
+    return os.statvfs_result((block, block, blocks, blocks, blocks, blocks, blocks, blocks, 0, paths.MAX_NAME, device))
+
+
+def pathconf(path: Any, name: Any) -> int:
+    """Stand in for `os.pathconf`: the limits of a mount are those of the disk."""
+    place = paths.locate(path)
+    if isinstance(place, Place) and not isinstance(path, int):
+        place.attributes()
+        path, place = "/", None
+    return _real["pathconf"](place if place and not isinstance(path, int) else path, name)  # type: ignore[no-any-return]
 
 
 def mkfifo(path: Any, mode: int = 0o666, *, dir_fd: int | None = None) -> None:
@@ -370,7 +401,7 @@ def mkfifo(path: Any, mode: int = 0o666, *, dir_fd: int | None = None) -> None:
     if not isinstance(place, Place):
         _real["mkfifo"](place or path, mode, dir_fd=dir_fd)
         return
-    raise place.error(errno.EEXIST if _exists(place) else errno.EPERM)
+    raise _special(place)
 
 
 def mknod(path: Any, mode: int = 0o600, device: int = 0, *, dir_fd: int | None = None) -> None:
@@ -379,7 +410,16 @@ def mknod(path: Any, mode: int = 0o600, device: int = 0, *, dir_fd: int | None =
     if not isinstance(place, Place):
         _real["mknod"](place or path, mode, device, dir_fd=dir_fd)
         return
-    raise place.error(errno.EEXIST if _exists(place) else errno.EPERM)
+    raise _special(place)
+
+
+def _special(place: Place) -> OSError:
+    """Return the error for a new device or pipe: what is wrong with its path, or EPERM."""
+    with Naming(place.spelled):
+        parent = place.volume.stat(place.parts[:-1])
+    if not modes.S_ISDIR(parent.mode):
+        return place.error(errno.ENOTDIR)
+    return place.error(errno.EEXIST if _exists(place) else errno.EPERM)
 
 
 def listxattr(path: Any = None, *, follow_symlinks: bool = True) -> list[str]:
@@ -457,67 +497,3 @@ def getcwd() -> str:
 def getcwdb() -> bytes:
     """Stand in for `os.getcwdb`."""
     return os.fsencode(getcwd())
-
-
-def fstat(fd: int) -> os.stat_result:
-    """Stand in for `os.fstat`."""
-    found = descriptors.lookup(fd) if descriptors.any_open() else None
-    return native.fstat(fd) if found is None else found.attributes().stat_result()
-
-
-def close(fd: int) -> None:
-    """Stand in for `os.close`; commits a mounted file."""
-    if descriptors.is_registered(fd):
-        descriptors.close(fd)
-    else:
-        native.close(fd)
-
-
-def fsync(fd: Any) -> None:
-    """Stand in for `os.fsync` and `os.fdatasync`; commits a mounted file."""
-    number = fd if isinstance(fd, int) or not hasattr(fd, "fileno") else fd.fileno()
-    if not descriptors.sync(number):
-        native.fsync(number)
-
-
-def fdatasync(fd: Any) -> None:
-    """Stand in for `os.fdatasync`."""
-    fsync(fd)
-
-
-def dup(fd: int, /) -> int:
-    """Stand in for `os.dup`."""
-    found = descriptors.lookup(fd)
-    new = native.dup(fd)
-    return new if found is None else descriptors.register_again(new, found)
-
-
-def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
-    """Stand in for `os.dup2`."""
-    found, replaced = descriptors.lookup(fd), descriptors.lookup(fd2)
-    new = native.dup2(fd, fd2, inheritable)
-    if fd == fd2 or (found is None and replaced is None):
-        return new
-    return descriptors.reregister(fd2, found)
-
-
-def fchdir(fd: Any) -> None:
-    """Stand in for `os.fchdir`."""
-    number = fd if isinstance(fd, int) else fd.fileno()
-    chdir(number)
-
-
-def fchmod(fd: int, mode: int) -> None:
-    """Stand in for `os.fchmod`."""
-    if descriptors.lookup(fd) is None:
-        _real["fchmod"](fd, mode)
-    else:
-        chmod(fd, mode)
-
-
-def fchown(fd: int, uid: int, gid: int) -> None:
-    """Stand in for `os.fchown`."""
-    if descriptors.lookup(fd) is None:
-        _real["fchown"](fd, uid, gid)
-    else:
-        chown(fd, uid, gid)

@@ -14,7 +14,7 @@ import threading
 from typing import Protocol
 
 from gaeport.errors import file_error
-from gaeport.fs import leases, native, opened
+from gaeport.fs import changes, leases, native, opened
 from gaeport.fs.locks import Claim, Family, Holder, Span
 from gaeport.fs.places import Naming, Place
 from gaeport.fs.volume import Attributes, OpenFile
@@ -167,6 +167,7 @@ class FileDescription(Description):
             if not path.startswith("/proc/"):
                 native.unlink(path)
         status = native.fstat(self._keeper)
+        _keepers.add(self._keeper)
         super().__init__(place, (status.st_dev, status.st_ino))
 
     def _fill(self) -> None:
@@ -194,6 +195,7 @@ class FileDescription(Description):
                 return
             size = native.fstat(self._keeper).st_size
             if size < len(self._base):
+                changes.note(self.place)
                 self._handle.truncate(size)
                 del self._base[size:]
             for offset in range(0, size, PIECE):
@@ -203,6 +205,7 @@ class FileDescription(Description):
         old = bytes(self._base[offset : offset + len(new)])
         if new == old:
             return
+        changes.note(self.place)
         for start, end in changed_ranges(old, new[: len(old)]):
             self._handle.pwrite(new[start:end], offset + start)
         added = new[len(old) :]
@@ -283,6 +286,7 @@ class FileDescription(Description):
             self._handle.discard()
             raise
         finally:
+            _keepers.discard(self._keeper)
             native.close(self._keeper)
             self._keeper = -1
 
@@ -327,6 +331,7 @@ def _anonymous(name: str) -> tuple[int, str]:
 
 _table: dict[int, Description] = {}
 mapped: dict[int, Description] = {}  # files that are mapped, by the map's id: their descriptors may be closed
+_keepers: set[int] = set()  # second descriptors, which nobody else knows of
 _disk_directories: dict[int, str] = {}  # descriptors of directories above a mount: their absolute paths
 
 
@@ -428,6 +433,17 @@ def open_directory(place: Place) -> int:
     return register(fd, DirectoryDescription(place, (status.st_dev, status.st_ino)))
 
 
+def open_unnamed(flags: int) -> int:
+    """Return a descriptor of empty memory that is nobody's file (`flags` are those of os.open)."""
+    memory, path = _anonymous("unnamed")
+    try:
+        return native.os_open(path, flags & (_WRITING | os.O_APPEND) | os.O_CLOEXEC)
+    finally:
+        native.close(memory)
+        if not path.startswith("/proc/"):
+            native.unlink(path)
+
+
 def close(fd: int) -> None:
     """Close a descriptor, committing what was changed through it. Raises OSError when the commit fails."""
     found = lookup(fd)
@@ -467,6 +483,22 @@ def is_inherited(fd: int) -> bool:
 def is_registered(fd: object) -> bool:
     """Whether this may be one of ours (a cheap first question)."""
     return fd in _table or fd in _disk_directories
+
+
+def is_keeper(fd: object) -> bool:
+    """Whether this is the second descriptor of a file's memory, which is not the application's to close."""
+    return fd in _keepers
+
+
+def within(low: int, high: int) -> list[int]:
+    """Return the descriptors of ours, keepers included, from `low` up to but without `high`, in ascending order."""
+    return sorted(fd for fd in {*_table, *_disk_directories, *_keepers} if low <= fd < high)
+
+
+def fstat(fd: int) -> os.stat_result:
+    """Return what `os.fstat` tells."""
+    found = lookup(fd) if any_open() else None
+    return native.fstat(fd) if found is None else found.attributes().stat_result()
 
 
 def settle(place: Place) -> None:

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gaeport.fs import descriptors, native, opened
+from gaeport.fs import changes, descriptors, native, opened
 from gaeport.fs.places import Naming, Place
 from gaeport.fs.volume import OpenFile
 
@@ -66,11 +66,13 @@ class RawFile(io.RawIOBase):
         return self._handle
 
     def __repr__(self) -> str:
-        state = "[closed]" if self.closed else f"name={self.name!r} mode={self.mode!r} closefd=True"
-        return f"<gaeport.fs.files.RawFile {state}>"
+        if self.closed:
+            return "<_io.FileIO [closed]>"
+        named = f"name={self.name!r}" if hasattr(self, "name") else f"fd={self.fileno()}"
+        return f"<_io.FileIO {named} mode={self.mode!r} closefd=True>"
 
     def __reduce_ex__(self, protocol: object) -> str:
-        raise TypeError("cannot pickle 'gaeport.fs.files.RawFile' object")
+        raise TypeError("cannot pickle '_io.FileIO' object")
 
     def readable(self) -> bool:
         """Whether it was opened for reading."""
@@ -132,6 +134,7 @@ class RawFile(io.RawIOBase):
             return len(view)
         if (descriptor := self._truth()) is not None:
             return descriptor.write(view)
+        changes.note(self._place)
         with Naming(self.name):
             if self._flags & os.O_APPEND:
                 self._position = self._handle.append(view)
@@ -180,6 +183,7 @@ class RawFile(io.RawIOBase):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if (descriptor := self._truth()) is not None:
             return descriptor.truncate(length)
+        changes.note(self._place)
         with Naming(self.name):
             self._handle.truncate(length)
         return length

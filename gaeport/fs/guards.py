@@ -1,8 +1,10 @@
-"""Stand-ins for what opens or maps files below Python's file functions: SQLite, and mmap."""
+"""Stand-ins for what opens or maps files below Python's file functions: SQLite, the libraries behind dbm, and mmap."""
 
+import dbm
 import mmap
 import os
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -10,6 +12,7 @@ from gaeport.fs import descriptors, paths
 from gaeport.fs.places import Place
 
 native_mmap = mmap.mmap
+native_dbm_open: Any = dbm.open
 
 
 class _MapType(type):
@@ -60,6 +63,29 @@ class MemoryMap(native_mmap, metaclass=_MapType):
         descriptors.mapped.pop(id(self), None)
         if found is not None:
             found.release()
+
+
+@wraps(native_dbm_open)
+def dbm_open(file: Any, flag: str = "r", mode: int = 0o666) -> Any:
+    """Stand in for `dbm.open`, and so for `shelve.open`: databases in a mount are those of `dbm.dumb`, which is Python.
+
+    Raises:
+        dbm.error: the database is another library's, which opens its files below Python.
+    """
+    place = paths.locate(file)
+    if not isinstance(place, Place):
+        return native_dbm_open(file, flag, mode)
+    import dbm.dumb
+
+    found = dbm.whichdb(file) if flag[:1] != "n" else None
+    if found not in (None, "dbm.dumb"):
+        raise dbm.error[0](
+            f"{os.fsdecode(place.spelled)!r} is in the mounted directory {place.mount.spelled!r} and no database of "
+            "dbm.dumb, the only kind that works there: other libraries open their files below Python"
+        )
+    if found is None and flag[:1] in ("r", "w"):
+        raise dbm.error[0]("db file doesn't exist; use 'c' or 'n' flag to create a new db")
+    return dbm.dumb.open(file, flag, mode)
 
 
 def guarded_connect(connect: Callable[..., Any], failure: type[Exception]) -> Callable[..., Any]:

@@ -2,25 +2,47 @@
 
 import os
 import stat
+import warnings
 from collections.abc import Iterable, Iterator
-from types import TracebackType
+from types import GenericAlias, TracebackType
 from typing import Any
 
-from gaeport.fs import descriptors, native, paths
+from gaeport.fs import changes, descriptors, native, paths
 from gaeport.fs.places import Naming, Place, like
 from gaeport.fs.volume import Attributes
 
 
-class DirEntry:
-    """An entry of a mounted directory, with the interface of `os.DirEntry`; its attributes came with the listing."""
+class _EntryType(type):
+    """Makes the system's entries instances of what stands in for `os.DirEntry`, and lets nobody else make one."""
 
-    __slots__ = ("_attributes", "_followed", "_place", "name", "path")
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("cannot create 'posix.DirEntry' instances")
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, native.DirEntry) or super().__instancecheck__(instance)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, native.DirEntry) or super().__subclasscheck__(subclass)
+
+    def make(cls, place: Place, name: str, path: str | bytes, attributes: Attributes) -> "DirEntry":
+        """Return a new entry."""
+        made: DirEntry = super().__call__(place, name, path, attributes)
+        return made
+
+
+class DirEntry(metaclass=_EntryType):
+    """An entry of a mounted directory; stands in for `os.DirEntry`. Its attributes came with the listing."""
+
+    __class_getitem__ = classmethod(GenericAlias)  # type: ignore[var-annotated]
+
+    __slots__ = ("_attributes", "_followed", "_listed", "_place", "name", "path")
 
     def __init__(self, place: Place, name: str, path: str | bytes, attributes: Attributes) -> None:
         self.name: str | bytes = like(place.spelled, name)
         self.path = path
         self._place = Place(place.mount, (*place.parts, name), path)
         self._attributes = attributes
+        self._listed = changes.now()
         self._followed: Attributes | None = None if stat.S_ISLNK(attributes.mode) else attributes
 
     def __fspath__(self) -> str | bytes:
@@ -34,7 +56,11 @@ class DirEntry:
         return self._attributes.ino
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
-        """Return what `os.stat` tells; asks the volume only to follow a link."""
+        """Return what `os.stat` tells; asks the volume only to follow a link, or for what this process changed."""
+        if self._listed and changes.since(self._listed, self._place):
+            self._attributes = self._place.attributes(follow=False)
+            self._followed = None if stat.S_ISLNK(self._attributes.mode) else self._attributes
+        self._listed = 0  # as on Linux, the first answer stays
         if not follow_symlinks:
             return self._attributes.stat_result()
         if self._followed is None:
@@ -63,7 +89,7 @@ class DirEntry:
         return self
 
     def _mode(self, follow: bool) -> int:
-        if not follow:
+        if not follow or not self.is_symlink():
             return self._attributes.mode
         try:
             return self.stat().st_mode
@@ -77,12 +103,17 @@ class Scan:
     def __init__(self, entries: Iterable[Any], inner: Any = None) -> None:
         self._entries = iter(entries)
         self._inner = inner
+        self._done = False
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        return next(self._entries)
+        try:
+            return next(self._entries)
+        except BaseException:
+            self._done = True
+            raise
 
     def __enter__(self) -> "Scan":
         return self
@@ -95,8 +126,13 @@ class Scan:
     def close(self) -> None:
         """Let go; nothing more comes."""
         self._entries = iter(())
+        self._done = True
         if self._inner is not None:
             self._inner.close()
+
+    def __del__(self) -> None:
+        if not self._done:
+            warnings.warn(f"unclosed scandir iterator {self!r}", ResourceWarning, stacklevel=2, source=self)
 
 
 def listdir(path: Any = None) -> list[Any]:
@@ -136,7 +172,7 @@ def _entries(place: Place) -> Iterable[tuple[str, Attributes]]:
 def _dir_entries(place: Place, entries: Iterable[tuple[str, Attributes]], bare: bool) -> Iterator[DirEntry]:
     for name, attributes in entries:
         shown = like(place.spelled, name)
-        yield DirEntry(place, name, shown if bare else _join(place.spelled, shown), attributes)
+        yield DirEntry.make(place, name, shown if bare else _join(place.spelled, shown), attributes)
 
 
 def _join(folder: Any, name: Any) -> Any:
@@ -157,4 +193,4 @@ def _with_mounts(inner: Any, path: Any, hidden: dict[str, Any]) -> Iterator[Any]
         if name not in known:
             place = Place(mount, (), folder)
             shown = _join(folder, like(folder, name))
-            yield DirEntry(place, name, shown, mount.volume.stat(())).follow_as(place)
+            yield DirEntry.make(place, name, shown, mount.volume.stat(())).follow_as(place)

@@ -12,12 +12,14 @@ from typing import Any
 
 open = builtins.open
 FileIO = io.FileIO
+DirEntry = os.DirEntry
 
 _REPLACED = (
-    *("access", "chdir", "chmod", "chown", "close", "dup", "dup2", "fchdir", "fchmod", "fchown", "fdatasync", "fstat"),
-    *("fsync", "getcwd", "getcwdb", "getxattr", "lchown", "link", "listdir", "listxattr", "lstat", "mkdir", "mkfifo"),
-    *("mknod", "open", "readlink", "remove", "removexattr", "rename", "replace", "rmdir", "scandir", "setxattr"),
-    *("stat", "statvfs", "symlink", "truncate", "umask", "unlink", "utime"),
+    *("access", "chdir", "chmod", "chown", "close", "closerange", "copy_file_range", "dup", "dup2", "fchdir", "fchmod"),
+    *("fchown", "fdatasync", "fstat", "fstatvfs", "fsync", "getcwd", "getcwdb", "getxattr", "lchown"),
+    *("link", "listdir", "listxattr", "lstat", "mkdir", "mkfifo", "mknod", "open", "pathconf", "readlink", "remove"),
+    *("removexattr", "rename", "replace", "rmdir", "scandir", "setxattr", "stat", "statvfs", "symlink", "sync"),
+    *("truncate", "umask", "unlink", "utime"),
 )
 
 #: The replaced functions of `os` by name, those that this platform has.

@@ -19,7 +19,8 @@ from typing import Any
 
 from gaeport.fs import (
     calls,
-    descriptors,
+    compiling,
+    descriptor_calls,
     files,
     forking,
     guards,
@@ -29,9 +30,11 @@ from gaeport.fs import (
     opened,
     opening,
     paths,
+    programs,
     requests,
     trees,
 )
+from gaeport.fs.descriptor_calls import commit_everything as commit_everything
 from gaeport.fs.places import Mount
 
 _SETS = ("supports_dir_fd", "supports_effective_ids", "supports_fd", "supports_follow_symlinks")
@@ -89,13 +92,18 @@ def replacements() -> list[tuple[Any, Any]]:
     """Return the replaced objects with what stands in for them; the same objects on every call."""
     if not _pairs:
         for name, original in native.os_functions.items():
-            _pairs.append((original, _unbound(getattr(listing if name in ("listdir", "scandir") else calls, name))))
-        _pairs.append((builtins.open, _unbound(opening.open)))
-        _pairs.append((io.open_code, _unbound(opening.open_code)))
+            owner = next(module for module in (calls, descriptor_calls, listing) if name in module.__dict__)
+            _pairs.append((original, _unbound(getattr(owner, name), original)))
+        _pairs.append((native.DirEntry, listing.DirEntry))
+        _pairs.append((builtins.open, _unbound(opening.open, builtins.open)))
+        _pairs.append((io.open_code, _unbound(opening.open_code, io.open_code)))
         _pairs.append((io.FileIO, opening.FileIO))
         _pairs.append((guards.native_mmap, guards.MemoryMap))
+        _pairs.append((guards.native_dbm_open, guards.dbm_open))
         _pairs.append((trees.native_rmtree, trees.rmtree))
-        _pairs.extend((original, _unbound(function)) for original, function in locking.replacements())
+        _pairs.append((compiling.native_compile, compiling.compile))
+        _pairs.extend((original, _unbound(function, original)) for original, function in locking.replacements())
+        _pairs.extend((original, _unbound(function, original)) for original, function in programs.replacements())
         _pairs.extend(_sqlite())
     return _pairs
 
@@ -105,7 +113,10 @@ def _sqlite() -> Iterator[tuple[Any, Any]]:
         import _sqlite3  # without the package around it, which costs more
     except ImportError:
         return
-    yield _sqlite3.connect, _unbound(guards.guarded_connect(_sqlite3.connect, _sqlite3.OperationalError))
+    yield (
+        _sqlite3.connect,
+        _unbound(guards.guarded_connect(_sqlite3.connect, _sqlite3.OperationalError), _sqlite3.connect),
+    )
 
 
 class Function(functools.partial[Any]):
@@ -114,9 +125,15 @@ class Function(functools.partial[Any]):
     def __get__(self, instance: object, owner: type | None = None) -> "Function":
         return self
 
+    def __reduce__(self) -> Any:
+        name: str = self.__dict__["__name__"]
+        return name  # pickled by its name, as the original is: other processes need not know of mounts
 
-def _unbound(function: Any) -> Any:
-    return functools.update_wrapper(Function(function), function)
+
+def _unbound(function: Any, original: Any) -> Any:
+    made = functools.update_wrapper(Function(function), function)
+    made.__module__ = original.__module__
+    return made
 
 
 def _is_in(function: Any, functions: set[Any]) -> bool:
@@ -214,19 +231,6 @@ def _copied(module: ModuleType) -> Any:
 def _rejoin_importer() -> None:
     importer: Any = sys.modules["_frozen_importlib_external"]
     importer._os, importer._io = _importer_os, _importer_io
-
-
-def commit_everything() -> None:
-    """Commit what every volume and every descriptor holds. Raises the first OSError, after everything was tried."""
-    steps = [descriptors.settle_all, *(mount.volume.commit_all for mount in paths.mounts())]
-    errors: list[OSError] = []
-    for step in steps:
-        try:
-            step()
-        except OSError as error:
-            errors.append(error)
-    if errors:
-        raise errors[0]
 
 
 def _before_fork() -> None:

@@ -150,10 +150,10 @@ def _locate_other(path: object, dir_fd: int | None) -> Located:
 
 
 def _locate_at(path: str, spelled: str | bytes, dir_fd: object) -> Located:
-    if path.startswith("/"):
-        return _resolve(path, spelled)
     if not isinstance(dir_fd, int):
         return None  # the system's own function says what is wrong
+    if path.startswith("/"):
+        return _resolve(path, spelled)
     base = descriptors.directory_of(dir_fd)
     if base is None or not path:
         return None

@@ -309,6 +309,8 @@ class _Walk:
         directory = tree.root
         chain: list[tuple[str, str, Entry, int]] = []
         for depth, name in enumerate(path):
+            if name == "..":  # of a link's target: what stands before it is a directory, links followed
+                return self._steps(_climbed(path, depth))
             node = self._step(directory, path[: depth + 1])
             node.chain = list(chain)
             last = depth == len(path) - 1
@@ -323,6 +325,8 @@ class _Walk:
 
     def _root(self) -> Node:
         tree = self._tree
+        if (ROOTS, tree.name) not in self._answers:  # a link led here
+            raise _Unknown((ROOTS, tree.name))
         found = self._answers[ROOTS, tree.name]
         node = Node((), None)
         if found is not None:
@@ -398,14 +402,14 @@ class _Walk:
             if inside == ".." or inside.startswith("../"):
                 raise file_error(errno.ENOENT, "/".join(node.path), f"the link leads out of the mount, to {target}")
             base, target = [], inside
-        for part in target.split("/"):
-            if part == "..":
-                if not base:
-                    raise file_error(errno.ENOENT, "/".join(node.path), f"the link leads out of the mount, to {target}")
-                base.pop()
-            elif part not in ("", "."):
-                base.append(part)
-        return (*base, *rest)
+        return (*base, *(part for part in target.split("/") if part not in ("", ".")), *rest)
+
+
+def _climbed(path: Path, depth: int) -> Path:
+    """Return a path without the ".." at `depth` and the directory that it leaves."""
+    if not depth:
+        raise file_error(errno.ENOENT, "/".join(path), "a link leads out of the mount")
+    return (*path[: depth - 1], *path[depth + 1 :])
 
 
 def entry_by_ino(client: Client, ino: int) -> Found | None:

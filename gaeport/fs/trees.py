@@ -5,7 +5,7 @@ from contextlib import suppress
 from functools import wraps
 from typing import Any
 
-from gaeport.fs import paths
+from gaeport.fs import changes, paths
 from gaeport.fs.places import Place
 
 native_rmtree: Any = shutil.rmtree
@@ -21,6 +21,7 @@ def rmtree(path: Any, *arguments: Any, **options: Any) -> None:
     if isinstance(place, Place) and quick is not None:
         with suppress(OSError):
             if quick(place.parts):
+                changes.note(place)
                 return
     native_rmtree(path, *arguments, **options)
 

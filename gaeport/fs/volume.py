@@ -33,7 +33,7 @@ class Attributes:
         times = (self.atime_ns, self.mtime_ns, self.ctime_ns)
         seconds = [t // 1_000_000_000 for t in times]
         head = [self.mode, self.ino, self.dev, self.nlink, self.uid, self.gid, self.size, *seconds]
-        floats = [t / 1e9 for t in times]
+        floats = [s + 1e-9 * (t - s * 1_000_000_000) for s, t in zip(seconds, times, strict=True)]  # to the last bit
         extra = {"st_blksize": 4096, "st_blocks": -(-self.size // 512), "st_rdev": 0}
         return os.stat_result([*head, *floats, *times], extra)
 

@@ -162,7 +162,7 @@ def test_a_file_never_closed_warns_and_commits(mounted: Path, volume: MemoryVolu
 
 def test_a_raw_file_never_closed_warns_too(mounted: Path) -> None:
     (mounted / "note").write_text("x")
-    with pytest.warns(ResourceWarning, match="unclosed file <gaeport"):  # noqa: PT031
+    with pytest.warns(ResourceWarning, match="unclosed file <_io.FileIO name="):  # noqa: PT031
         open(mounted / "note", "rb", 0)  # noqa: SIM115
         gc.collect()
 

@@ -1,15 +1,21 @@
 """The standard library's modules on mounted folders, on every kind of volume."""
 
 import bz2
+import compileall
+import dbm
 import dbm.dumb
 import glob
 import linecache
 import logging
 import lzma
+import marshal
 import os
 import pathlib
+import py_compile
 import shelve
 import shutil
+import stat
+import struct
 import subprocess
 import sys
 import tarfile
@@ -223,3 +229,46 @@ def test_files_synced_by_descriptor_are_committed(everywhere: Path) -> None:
         file.flush()
         assert (everywhere / "x").read_text() == "synced and closed"
     assert (everywhere / "x").read_text() == "synced and closed"
+
+
+def test_shelves_are_opened_by_name_whatever_library_dbm_prefers(everywhere: Path, beside: Path) -> None:
+    for name in ("shelf", Path("shelf.db")):
+        with shelve.open(everywhere / name) as shelf:
+            shelf["key"] = [1]
+        with shelve.open(everywhere / name, "r") as shelf:
+            assert dict(shelf) == {"key": [1]}
+    with shelve.open(beside / "shelf") as shelf:
+        shelf["key"] = [2]
+    with pytest.raises(dbm.error[0], match="doesn't exist"):
+        shelve.open(everywhere / "none", "r").close()
+    (everywhere / "other").write_bytes(struct.pack("=i", 0x13579ACE) + b"\0" * 60)  # how a file of gdbm begins
+    with pytest.raises(dbm.error[0], match="the only kind that works there"):
+        shelve.open(everywhere / "other", "w").close()
+
+
+def test_byte_code_is_made_of_files_in_a_mount_and_into_one(everywhere: Path, beside: Path) -> None:
+    (everywhere / "module.py").write_text("answer = 42\n")
+    (everywhere / "module.py").chmod(0o444)
+    made = py_compile.compile(everywhere / "module.py", doraise=True)
+    assert Path(made).parent == everywhere / "__pycache__"
+    code = marshal.loads(Path(made).read_bytes()[16:])
+    assert code.co_filename == str(everywhere / "module.py")
+    assert stat.S_IMODE(os.stat(made).st_mode) == 0o644
+    assert int.from_bytes(Path(made).read_bytes()[8:12], "little") == int((everywhere / "module.py").stat().st_mtime)
+    assert py_compile.compile(everywhere / "module.py", beside / "module.pyc") == beside / "module.pyc"
+    (beside / "bad.py").write_text("answer = =\n")
+    with pytest.raises(py_compile.PyCompileError, match=r"bad\.py"):
+        py_compile.compile(beside / "bad.py", str(everywhere / "bad.pyc"), doraise=True)
+    with pytest.raises(FileExistsError, match="non-regular"):
+        py_compile.compile(everywhere / "module.py", everywhere / "__pycache__")
+    assert names(everywhere) == ["__pycache__", f"__pycache__/{Path(made).name}", "module.py"]
+
+
+def test_archives_of_byte_code_are_made_of_a_package_in_a_mount(everywhere: Path) -> None:
+    (everywhere / "package").mkdir()
+    (everywhere / "package" / "__init__.py").write_text("x = 1\n")
+    with zipfile.PyZipFile(str(everywhere / "code.zip"), "w") as archive:
+        archive.writepy(str(everywhere / "package"))
+        assert archive.namelist() == ["package/__init__.pyc"]
+    assert compileall.compile_dir(everywhere / "package", quiet=2)
+    assert len(list((everywhere / "package" / "__pycache__").iterdir())) == 1
