@@ -102,6 +102,15 @@ class Meter:
         for unit, count in units.items():
             self.units[unit] = self.units.get(unit, 0) + count
 
+    def include(self, other: "Meter") -> None:
+        """Count what another meter has counted, in a thread perhaps."""
+        for call, number in other.calls.items():
+            self.calls[call] = self.calls.get(call, 0) + number
+        for unit, number in other.units.items():
+            self.units[unit] = self.units.get(unit, 0) + number
+        self.total_calls += other.total_calls
+        self.seconds += other.seconds
+
 
 @dataclass(slots=True)
 class Trace(Meter):

@@ -20,7 +20,9 @@ exit codes:
 """
 
 
-def add_command(commands: Any, name: str, summary: str, description: str, epilog: str) -> argparse.ArgumentParser:
+def add_command(
+    commands: Any, name: str, summary: str, description: str, epilog: str, *, exit_codes: str = _EXIT_CODES
+) -> argparse.ArgumentParser:
     """Add a command to the parser.
 
     Args:
@@ -29,6 +31,7 @@ def add_command(commands: Any, name: str, summary: str, description: str, epilog
         summary: its line in the list of commands.
         description: what it does, in paragraphs; indented as the caller is.
         epilog: examples and what else belongs below the options; the exit codes are put after it.
+        exit_codes: what they mean, where they mean something special.
 
     Returns:
         The command's own parser, for its options.
@@ -37,7 +40,7 @@ def add_command(commands: Any, name: str, summary: str, description: str, epilog
         name,
         help=summary,
         description=manual(description),
-        epilog=f"{manual(epilog)}\n{_EXIT_CODES}",
+        epilog=f"{manual(epilog)}\n{manual(exit_codes)}".lstrip("\n"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return parser

@@ -16,6 +16,7 @@ from gaeport.fs.copying import copy, destinations, is_directory, move, remove
 from gaeport.fs.mounts import mount_all
 from gaeport.fs.progress import Progress, size
 from gaeport.fs.requests import begin_request, end_request
+from gaeport.fs.sync_command import Command, Options
 
 OK, FAILED = 0, 1
 PIECE = 1 << 20  # bytes
@@ -115,6 +116,19 @@ def rm(names: list[str], *, recursive: bool, yes: bool) -> int:
 def du(names: list[str], *, exact: bool) -> int:
     """Tell the bytes and the number of files below each name. Returns the exit code."""
     return _work(lambda: _each(names, lambda path: _usage(path, exact)))
+
+
+def sync(source: str, target: str, options: Options, *, yes: bool) -> int:
+    """Make one directory as another is. Returns the exit code: 0 when they are equal afterwards.
+
+    Raises:
+        ConfigurationError: the two do not go together; the message says why.
+    """
+
+    def agreed(what: str, removes: bool) -> bool:
+        return _agreed(what, ask=removes and _production(), yes=yes)
+
+    return _work(lambda: Command(source, target, options, say=_say, complain=_complain, agreed=agreed).run())
 
 
 def shadowed(names: list[str]) -> int:

@@ -19,6 +19,8 @@ from gaeport import blobs, datastore, settings
 from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
 from gaeport.errors import file_error
 from gaeport.fs import disk
+from gaeport.fs.bulk import Bulk
+from gaeport.fs.bulk_directories import BulkDirectories
 from gaeport.fs.content import View
 from gaeport.fs.directories import Directories
 from gaeport.fs.entries import (
@@ -89,6 +91,8 @@ class DatastoreVolume:
         self.links = HardLinks(self)
         self._renames = Renames(self)
         self._removals = Removals(self, self._directories)
+        self.bulk = Bulk(self, self._directories)
+        self.bulk_directories = BulkDirectories(self, self._directories)
 
     # Reading
 

@@ -92,6 +92,8 @@ class Directories:
         times = self._times([str(entry.dir) for _, entry, _ in children if entry.type == "dir"])
         inodes = self._inodes([entry.ino for _, entry, _ in children if entry.type == "hard"])
         for name, child, _ in children:
+            if child.type == "dir":  # a walk goes down from here
+                self._tree.remember(identity, name, Directory(child.dir, child.lower, child.guards, child.ino))
             entry = inodes.get(child.ino) if child.type == "hard" else child
             if entry is None or entry.type == "whiteout":
                 rows.pop(name, None)

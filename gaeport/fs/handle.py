@@ -85,6 +85,11 @@ class Handle:
             self._volume.released(self._inode, writer=self._writable)
         self._unlock_all()
 
+    def assign(self, *, mode: int, atime_ns: int, mtime_ns: int) -> None:
+        """Set what the next commit gives the file beside its content: permission bits and times."""
+        self._allow(self._writable)
+        self._inode.set({"mode": mode, "atime": atime_ns, "mtime": mtime_ns})
+
     # Locks
 
     def lock(self, family: Family, span: Span, *, wait: bool, shared: bool = False) -> None:

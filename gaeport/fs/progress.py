@@ -20,9 +20,14 @@ class Progress:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Take the line away, before something else is written."""
         if self._visible:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+            self._visible = False
 
     def tell(self, text: str, part: float | None = None) -> None:
         """Show a text, and a bar when `part` (0 to 1) is known; most calls return at once."""
