@@ -11,9 +11,10 @@ from gaeport import settings as _settings
 from gaeport.blobs import BlobStore
 from gaeport.blobs.folder import FolderStore
 from gaeport.errors import ConfigurationError
-from gaeport.fs import garbage, native, paths, verification
+from gaeport.fs import addresses, garbage, native, paths, verification
 from gaeport.fs.copying import copy, destinations, is_directory, move, remove
 from gaeport.fs.mounts import mount_all
+from gaeport.fs.places import Place
 from gaeport.fs.progress import Progress, size
 from gaeport.fs.requests import begin_request, end_request
 from gaeport.fs.sync_command import Command, Options
@@ -84,38 +85,42 @@ def stores() -> list[BlobStore]:
 
 def ls(names: list[str], *, long: bool) -> int:
     """List directories; without names, the mounts. Returns the exit code."""
-    return _work(lambda: _each(names, lambda path: _list(path, long, titled=len(names) > 1)) if names else _mounts())
+
+    def listed(found: list[str]) -> int:
+        return _each(found, lambda path: _list(path, long, titled=len(found) > 1)) if found else _mounts()
+
+    return _work(names, listed)
 
 
 def cat(names: list[str]) -> int:
     """Write files to standard output. Returns the exit code."""
-    return _work(lambda: _each(names, _cat))
+    return _work(names, lambda found: _each(found, _cat))
 
 
 def cp(names: list[str], *, recursive: bool, yes: bool) -> int:
     """Copy all but the last name to the last. Returns the exit code."""
     if not _agreed(f"copy {', '.join(names[:-1])} to {names[-1]}", ask=False, yes=yes):
         return FAILED
-    return _work(lambda: _pairs(names, lambda s, t, p: copy(s, t, p, recursive=recursive)))
+    return _work(names, lambda found: _pairs(found, lambda s, t, p: copy(s, t, p, recursive=recursive)))
 
 
 def mv(names: list[str], *, yes: bool) -> int:
     """Move all but the last name to the last. Returns the exit code."""
     if not _agreed(f"move {', '.join(names[:-1])} to {names[-1]}", ask=_production(), yes=yes):
         return FAILED
-    return _work(lambda: _pairs(names, move))
+    return _work(names, lambda found: _pairs(found, move))
 
 
 def rm(names: list[str], *, recursive: bool, yes: bool) -> int:
     """Remove. Returns the exit code."""
     if not _agreed(f"remove {', '.join(names)}", ask=_production(), yes=yes):
         return FAILED
-    return _work(lambda: _each(names, lambda path: remove(path, recursive=recursive)))
+    return _work(names, lambda found: _each(found, lambda path: remove(path, recursive=recursive)))
 
 
 def du(names: list[str], *, exact: bool) -> int:
     """Tell the bytes and the number of files below each name. Returns the exit code."""
-    return _work(lambda: _each(names, lambda path: _usage(path, exact)))
+    return _work(names, lambda found: _each(found, lambda path: _usage(path, exact)))
 
 
 def sync(source: str, target: str, options: Options, *, yes: bool) -> int:
@@ -128,29 +133,39 @@ def sync(source: str, target: str, options: Options, *, yes: bool) -> int:
     def agreed(what: str, removes: bool) -> bool:
         return _agreed(what, ask=removes and _production(), yes=yes)
 
-    return _work(lambda: Command(source, target, options, say=_say, complain=_complain, agreed=agreed).run())
+    def synced(found: list[str]) -> int:
+        return Command(*found, options=options, say=_say, complain=_complain, agreed=agreed).run()
+
+    return _work([source, target], synced)
 
 
 def shadowed(names: list[str]) -> int:
     """List written files that hide a newer deployed one; 1 if there are any."""
-    found: list[str] = []
+    hidden: list[str] = []
 
-    def look() -> int:
-        mounts = names or [mount.spelled for mount in paths.mounts()]
+    def look(found: list[str]) -> int:
+        mounts = found or [mount.spelled for mount in paths.mounts()]
         with Progress() as progress:
-            return _each(mounts, lambda path: found.extend(_shadowed(path, progress)))
+            return _each(mounts, lambda path: hidden.extend(_shadowed(path, progress)))
 
-    code = _work(look)
-    _say(f"{len(found):,} written files hide a newer deployed one")
-    return FAILED if found else code
+    code = _work(names, look)
+    _say(f"{len(hidden):,} written files hide a newer deployed one")
+    return FAILED if hidden else code
 
 
-def _work(do: Callable[[], int]) -> int:
-    """Do something with the mounts in place, and commit what it wrote."""
+def _work(names: list[str], do: Callable[[list[str]], int]) -> int:
+    """Do something with paths, the mounts in place, and commit what it wrote.
+
+    Raises:
+        ConfigurationError: a name names no mount, or with --project no path leads into one.
+    """
     mount_all(_settings.current())
+    names = [addresses.path_of(name) for name in names]
+    if names and _production() and not any(isinstance(paths.locate(name), Place) for name in names):
+        raise ConfigurationError(f"fs: {', '.join(names)}: not in a mount; the mounts are: {addresses.known()}")
     token, failed = begin_request(), True
     try:
-        code = do()
+        code = do(names)
         failed = False
     except BrokenPipeError:
         # The reader (head, less) has seen enough; Python must not complain when it flushes at the end.

@@ -11,13 +11,14 @@ from gaeport.datastore import wire
 from gaeport.datastore.client import Client, Found
 from gaeport.datastore.transport import Transport
 from gaeport.errors import Unavailable
+from gaeport.fs.bulk import Whole
 from gaeport.fs.datastore import DatastoreVolume
 from gaeport.fs.entries import Entry, chunk_key, decode, unescape
 from tests.fs.volumes import PROJECT, append, get, put, split
 
 Operation = tuple[str, ...]
 Done = tuple[Operation, bool]
-MAKERS = ("put", "append", "mkdir", "symlink")
+MAKERS = ("put", "whole", "append", "mkdir", "symlink")
 Contents = dict[str, bytes]  # what is at a path: b"/" a directory, b"@…" a link, b"=…" a file
 
 
@@ -81,6 +82,8 @@ def perform(volume: DatastoreVolume, operation: Operation) -> None:
     name, *rest = operation
     if name == "put":
         put(volume, rest[0], rest[1].encode())
+    elif name == "whole":
+        write_whole(volume, {rest[0]: rest[1].encode()}, new=rest[2:] == ["new"])
     elif name == "append":
         append(volume, rest[0], rest[1].encode())
     elif name == "rename":
@@ -89,6 +92,16 @@ def perform(volume: DatastoreVolume, operation: Operation) -> None:
         volume.symlink("/nowhere", split(rest[0]))
     else:
         getattr(volume, name)(split(rest[0]))
+
+
+def write_whole(volume: DatastoreVolume, files: dict[str, bytes], *, new: bool = False) -> None:
+    """Put small files by the operation for many, which leaves to its caller what it cannot do."""
+    wanted = [Whole(split(path), content, 0o644, 1000, 2000, new=new) for path, content in files.items()]
+    for _ in range(30):
+        wanted = volume.bulk.write(wanted)
+        if not wanted:
+            return
+    raise FileNotFoundError(wanted[0].path)
 
 
 def would(tree: Contents, operation: Operation) -> Contents | None:
@@ -101,6 +114,8 @@ def would(tree: Contents, operation: Operation) -> Contents | None:
     below = [other for other in tree if other.startswith(f"{path}/")]
     if name in ("mkdir", "symlink"):
         return None if there is not None else {**tree, path: b"/" if name == "mkdir" else b"@/nowhere"}
+    if name == "whole":  # as a rename over the name
+        return None if there == b"/" else {**tree, path: b"=" + rest[0].encode()}
     if name in ("put", "append"):
         if there is not None and not there.startswith(b"="):
             return None

@@ -13,10 +13,11 @@ from gaeport.blobs.memory import MemoryStore
 from gaeport.datastore.engine import Engine
 from gaeport.datastore.transport import Transport
 from gaeport.errors import Unavailable
-from gaeport.fs import inode, storage, times
+from gaeport.fs import bulk, inode, storage, times
+from gaeport.fs.bulk_directories import Wanted
 from gaeport.fs.datastore import DatastoreVolume
 from tests.fs import schedules
-from tests.fs.schedules import InTurns, Operation, Turns, check_store, contents, explains, perform
+from tests.fs.schedules import InTurns, Operation, Turns, check_store, contents, explains, perform, write_whole
 from tests.fs.volumes import Died, Interrupted, LosesAnswers, append, get, make, names, put, split
 
 pytestmark = pytest.mark.long
@@ -28,7 +29,8 @@ BIG = 300_000  # bytes; more than one commit takes along here
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inode, "backoff", lambda attempt: None)
+    for module in (inode, bulk):
+        monkeypatch.setattr(module, "backoff", lambda attempt: None)
     monkeypatch.setattr(times, "backoff", lambda attempt: None)
     for name in ("CHUNK", "WITH_COMMIT", "SPILL", "BLOCK"):  # so that a file is large sooner
         monkeypatch.setattr(storage, name, getattr(storage, name) // 10)
@@ -108,6 +110,27 @@ def remove_tree(volume: DatastoreVolume, path: str) -> None:
         volume.rmdir(split(path))
 
 
+def make_directories(volume: DatastoreVolume, *paths: str) -> None:
+    for left in volume.bulk_directories.make([Wanted(split(path), 0o750, 3, 4) for path in paths]):
+        if left.path not in [split(path) for path, what in contents(volume).items() if what == b"/"]:
+            volume.mkdir(left.path, left.mode)
+
+
+def assign_directories(volume: DatastoreVolume, *paths: str) -> None:
+    volume.flush_times()
+    for left in volume.bulk_directories.assign([Wanted(split(path), 0o710, 3, 4000) for path in paths]):
+        volume.chmod(left.path, left.mode)
+        volume.utime(left.path, left.atime_ns, left.mtime_ns)
+    assert [volume.stat(split(path)).mtime_ns for path in paths] == [4000] * len(paths)
+    assert [volume.stat(split(path)).mode & 0o777 for path in paths] == [0o710] * len(paths)
+
+
+def remove_many(volume: DatastoreVolume, *paths: str) -> None:
+    for left in volume.bulk.remove([split(path) for path in paths]):
+        if "/".join(left) in contents(volume):
+            volume.unlink(left)
+
+
 OPERATIONS: dict[str, Work] = {
     "create": lambda v: put(v, "new", b"1"),
     "create large": lambda v: put(v, "new", b"n" * BIG),
@@ -144,6 +167,16 @@ OPERATIONS: dict[str, Work] = {
     "chmod deployed directory": lambda v: v.chmod(("shipped", "deep"), 0o700),
     "utime directory": lambda v: v.utime(("d",), 5, 7_000),
     "rmtree": lambda v: remove_tree(v, "t"),
+    "create many": lambda v: write_whole(v, {"n1": b"1", "d/n2": b"2", "t/sub/n3": b"3"}, new=True),
+    "replace many": lambda v: write_whole(v, {"f": b"1", "d/f": b"2", "t/sub/f": b"large no more"}),
+    "create and replace many": lambda v: write_whole(v, {"f": b"1", "d/n": b"2"}),
+    "create many among deployed": lambda v: write_whole(v, {"shipped/deep/n": b"1", "shipped/n": b"2"}, new=True),
+    "replace many deployed": lambda v: write_whole(v, {"shipped/deep/er.txt": b"mine", "shipped/read.me": b"too"}),
+    "take what was thought free": lambda v: write_whole(v, {"f": b"1", "d/n": b"2"}, new=True),
+    "make directories": lambda v: make_directories(v, "n", "n/m", "n/m/o", "d/p"),
+    "assign directories": lambda v: assign_directories(v, "d", "t", "t/sub"),
+    "remove many": lambda v: remove_many(v, "f", "d/f", "t/sub/f"),
+    "remove many large": lambda v: remove_many(v, "big", "long"),
 }
 
 
@@ -216,10 +249,12 @@ WORDS = ("a", "b", "d", "d/a", "d/b", "e", "e/a", "d/e", "e/d")
 
 
 def some_operation(chance: random.Random) -> Operation:
-    name = chance.choice(["mkdir", "rmdir", "put", "put", "append", "rename", "rename", "unlink", "symlink"])
+    name = chance.choice(["mkdir", "rmdir", "put", "put", "whole", "append", "rename", "rename", "unlink", "symlink"])
     path = chance.choice(WORDS)
     if name == "rename":
         return name, path, chance.choice(WORDS)
+    if name == "whole":
+        return name, path, f"<{chance.randrange(1000)}>", chance.choice(["new", "known"])
     return (name, path, f"<{chance.randrange(1000)}>") if name in ("put", "append") else (name, path)
 
 
