@@ -14,6 +14,7 @@ PACKAGE = CHECKOUT / "gaeport"
 #: The layer of each module or package of gaeport: it imports only from lower ones, or from its own package.
 LAYERS = {
     "errors": 0,
+    "formats": 0,
     "meter": 0,
     "settings": 0,
     "blobs": 1,
@@ -31,6 +32,7 @@ LAYERS = {
     "tickets": 2,
     "console": 3,
     "loader": 3,
+    "upgrading": 3,
     "web2py": 3,
     "wsgi": 3,
     "devserver": 4,
@@ -40,7 +42,7 @@ LAYERS = {
     "__main__": 5,
 }
 #: Layer 0 in its own order: a later one may import an earlier one.
-FOUNDATION = ["errors", "settings", "meter"]
+FOUNDATION = ["errors", "formats", "settings", "meter"]
 
 
 def modules() -> list[Path]:

@@ -23,13 +23,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
+from gaeport import formats, settings
 from gaeport.datastore import wire
 from gaeport.datastore.client import Client, Found
-from gaeport.errors import DataLoss
 from gaeport.fs.content import Extent, Hole, Memory, View
 from gaeport.fs.volume import Attributes
 
-FORMAT = 1
 ROOTS = "mounts"  # the Dir whose entries are the mounts' roots
 NONCE = 8  # bytes
 KEPT_NONCES = 16
@@ -38,13 +37,13 @@ NAME_MAX = 255  # bytes, as on Linux
 Type = Literal["file", "dir", "link", "whiteout", "hard"]
 
 _TYPE_BITS = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "link": stat.S_IFLNK, "whiteout": 0, "hard": 0}
-_NUMBERS = ("format", "ino", "mode", "uid", "gid", "size", "atime", "mtime", "ctime", "guards")
+_NUMBERS = ("ino", "mode", "uid", "gid", "size", "atime", "mtime", "ctime", "guards")
 _RARE = ("nlink",)  # numbers that are stored where they are not 1
 _TEXTS = ("type", "dir", "lower", "target")
 _BLOBS = ("ops", "extents", "inline")
 
 # What a listing or a stat reads: everything but the content.
-METADATA = (*_NUMBERS, *_RARE, *_TEXTS, "ops")
+METADATA = ("format", *_NUMBERS, *_RARE, *_TEXTS, "ops")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,6 @@ class Entry:
     target: str | None = None
     extents: bytes = b""
     inline: bytes = b""
-    format: int = FORMAT
 
     def view(self) -> View:
         """Return the content."""
@@ -202,6 +200,7 @@ def chunk_key(client: Client, source: str) -> Any:
 def encode(key: Any, entry: Entry) -> Any:
     """Return an Entry as an entity."""
     entity = wire.Entity(key=key)
+    _unindexed(entity, "format").integer_value = settings.current().format
     for name in _NUMBERS:
         _unindexed(entity, name).integer_value = getattr(entry, name)
     for name in _RARE:
@@ -226,6 +225,9 @@ def decode(found: Found) -> Entry:
         DataLoss: the entity was written in a format that this release does not know.
     """
     properties = found.entity.properties
+    number = properties["format"].integer_value if "format" in properties else None
+    if number != formats.NEWEST:
+        formats.check(number, f"entry {found.entity.key.path[-1].name!r}")
     values: dict[str, Any] = {}
     for name in (*_NUMBERS, *_RARE):
         if name in properties:
@@ -236,18 +238,18 @@ def decode(found: Found) -> Entry:
     for name in _BLOBS:
         if name in properties:
             values[name] = properties[name].blob_value
-    if values.get("format") != FORMAT:
-        raise DataLoss(
-            f"entry {found.entity.key.path[-1].name!r} has format {values.get('format')}, this release reads {FORMAT}: "
-            "install a newer gaeport"
-        )
     return Entry(**values)
+
+
+def recode(found: Found) -> Any:
+    """Return an Entry's entity in the format that is written now."""
+    return encode(found.entity.key, decode(found))
 
 
 def constant(key: Any) -> Any:
     """Return the entity whose identical update guards a directory's existence."""
     entity = wire.Entity(key=key)
-    _unindexed(entity, "format").integer_value = FORMAT
+    _unindexed(entity, "format").integer_value = 1  # whatever the format of others: an update must change nothing
     return entity
 
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from gaeport import codec
+from gaeport import codec, formats, settings
 from gaeport.errors import DamagedValue
-
-FORMAT = 1  # of every stored form; a release reads its own and the one before
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ class Change:
 def encode(record: Record) -> bytes:
     """Return a record as bytes, for stores that keep it whole."""
     about = [record.created, record.touched, record.idle, record.lifetime, record.permanent, record.user]
-    fields = [FORMAT, *about, dict(record.values)]
+    fields = [settings.current().format, *about, dict(record.values)]
     try:
         return _encoder()(fields)  # all of MessagePack's own types, so that codec's look at each item can be spared
     except UnicodeEncodeError:
@@ -106,6 +104,6 @@ def _encoder() -> Callable[[object], bytes]:
 def decode(data: bytes) -> Record:
     """Return the record that `encode` made. Raises DamagedValue."""
     fields = codec.loads(data)
-    if not isinstance(fields, list) or not fields or fields[0] != FORMAT or len(fields) != 8:
+    if not isinstance(fields, list) or len(fields) != 8 or fields[0] not in range(formats.OLDEST, formats.NEWEST + 1):
         raise DamagedValue(f"{len(data):,} bytes are not a session that this release reads")
     return Record(*fields[1:])

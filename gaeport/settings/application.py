@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from gaeport import formats
 from gaeport.errors import ConfigurationError
 from gaeport.settings.bundle import BundleSettings, bundle_settings
 from gaeport.settings.cache import CacheSettings, cache_settings
@@ -41,6 +42,7 @@ class Settings:
         bucket: the Cloud Storage bucket for large content; without one it goes to chunk entities.
         data: the embedded data folder, or ":memory:".
         synchronous: "normal" survives kill -9, "full" also a loss of power (embedded only).
+        format: the format in which gaeport's own entities are written; the former release's until it is set.
         require_indexes: refuse queries that lack their composite index in index.yaml, as production does (embedded
             only; the others do so, or cannot).
         latency_ms: milliseconds added to each call, to feel production's distance (`gaeport serve --latency`).
@@ -66,6 +68,7 @@ class Settings:
     bucket: str | None = None
     data: str = MEMORY
     synchronous: Synchronous = "normal"
+    format: int = field(default_factory=lambda: formats.OLDEST)
     require_indexes: bool = False
     latency_ms: Annotated[float, "of milliseconds"] = 0.0
     production: bool = False
@@ -177,6 +180,11 @@ def _check_values(settings: Settings, place: str) -> None:
     if not _NAMESPACE.fullmatch(settings.namespace):
         raise ConfigurationError(
             f"{place}: namespace = {settings.namespace!r} must be at most 92 of the characters 0-9 A-Z a-z . _ -"
+        )
+    if not formats.OLDEST <= settings.format <= formats.NEWEST:
+        raise ConfigurationError(
+            f"{place}: format = {settings.format}: this release of gaeport writes {formats.OLDEST} to "
+            f"{formats.NEWEST}; `gaeport upgrade --finish` sets it"
         )
     names = [mount.name for mount in settings.mounts]
     for name in names:

@@ -19,7 +19,6 @@ from gaeport.tickets.fingerprint import frames, is_application, links, place, ty
 from gaeport.tickets.redaction import Secrets, is_secret_name, redacted_pairs, redacted_text
 from gaeport.tickets.values import Limits, describe
 
-FORMAT = 1
 Record = dict[str, Any]
 
 _MAX_FIRST, _MAX_LAST = 10, 30  # frames of one exception that are kept, outermost and innermost
@@ -51,7 +50,7 @@ def build(
     secrets = Secrets()
     exceptions = _exceptions(error, options, secrets)
     record: Record = {
-        "format": FORMAT,
+        "format": config.format,
         "number": number,
         "fingerprint": fingerprint,
         "time": round(time.time(), 3),

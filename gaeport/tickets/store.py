@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gaeport import settings
+from gaeport import formats, settings
 from gaeport.datastore import own_client, wire
 from gaeport.datastore.client import Client, Found, retried
-from gaeport.errors import Aborted, Cancelled, DataLoss, DeadlineExceeded, Internal, Unavailable
+from gaeport.errors import Aborted, Cancelled, DeadlineExceeded, Internal, Unavailable
 from gaeport.tickets.number import NotATicket, Number, parse
-from gaeport.tickets.records import FORMAT, Record
+from gaeport.tickets.records import Record
 
 TICKET, COUNT = "Ticket", "TicketCount"
 HOUR = 3_600  # seconds
@@ -68,7 +68,7 @@ class TicketStore:
         mutations: list[Any] = []
         size = 0
         for record in records:
-            mutation = wire.Mutation(upsert=self._entity(record))
+            mutation = wire.Mutation(upsert=_encoded(self._client.key(TICKET, record["number"]), record))
             size += mutation.ByteSize()
             if mutations and (size > _MAX_COMMIT or len(mutations) == BATCH):
                 self._commit(mutations, attempts)
@@ -136,15 +136,6 @@ class TicketStore:
     def _commit(self, mutations: list[Any], attempts: int) -> None:
         retried(lambda: self._client.commit(mutations), _REPEATABLE, attempts)
 
-    def _entity(self, record: Record) -> Any:
-        entity = wire.Entity(key=self._client.key(TICKET, record["number"]))
-        _unindexed(entity, "format").integer_value = FORMAT
-        _unindexed(entity, "title").string_value = record["title"]
-        raw = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace")
-        _unindexed(entity, "record").blob_value = zlib.compress(raw, 6)
-        _expire(entity, record["time"])
-        return entity
-
     def _count_entity(self, count: Count) -> Any:
         entity = wire.Entity(key=self._client.key(COUNT, _count_name(count)))
         _unindexed(entity, "count").integer_value = count.count
@@ -158,10 +149,24 @@ def hour_of(seconds: float | None = None) -> int:
     return int(time.time() if seconds is None else seconds) // HOUR * HOUR
 
 
+def recode(found: Found) -> Any:
+    """Return a ticket's entity in the format that is written now."""
+    return _encoded(found.entity.key, {**_record(found), "format": settings.current().format})
+
+
+def _encoded(key: Any, record: Record) -> Any:
+    entity = wire.Entity(key=key)
+    _unindexed(entity, "format").integer_value = settings.current().format
+    _unindexed(entity, "title").string_value = record["title"]
+    raw = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    _unindexed(entity, "record").blob_value = zlib.compress(raw, 6)
+    _expire(entity, record["time"])
+    return entity
+
+
 def _record(found: Found) -> Record:
     properties = found.entity.properties
-    if "format" not in properties or properties["format"].integer_value != FORMAT:
-        raise DataLoss(f"a ticket has a format other than {FORMAT}, which this release reads: install a newer gaeport")
+    formats.check(properties["format"].integer_value if "format" in properties else None, "a ticket")
     record: Record = json.loads(zlib.decompress(properties["record"].blob_value))
     return record
 

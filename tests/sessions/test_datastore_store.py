@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gaeport import formats, settings
 from gaeport.datastore import wire
 from gaeport.datastore.client import Client
 from gaeport.datastore.engine import Engine
@@ -209,7 +210,8 @@ def test_a_mere_touch_gives_way_to_another_writer(store: DatastoreStore, flaky: 
 def test_an_entity_of_a_newer_release_is_refused_with_a_remedy(
     store: DatastoreStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entities, "FORMAT", 9)
+    monkeypatch.setattr(formats, "NEWEST", 9)
+    settings.configure(data=":memory:", format=9)
     token = store.insert(RECORD).token
     monkeypatch.undo()
     with pytest.raises(DataLoss, match="install a newer gaeport"):

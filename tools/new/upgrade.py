@@ -24,19 +24,32 @@ def add(commands: Any) -> None:
         """
         Writes the wheel of the gaeport that runs into vendor/, names it in requirements.txt in place of the former
         one, whose extras and neighbours stay, and removes the former one. The other files are yours and stay.
+
+        A new release may keep files, sessions and tickets in a new format. It reads the former one, and goes on
+        writing it, so that both releases work side by side and the former one can come back. --finish ends that,
+        in two steps with a deployment between them: first it sets `format` in gaeport.toml; when the version with
+        that setting has all traffic, it rewrites what is stored in the former format.
         """,
         """
         examples:
           gaeport upgrade
           gaeport upgrade --check           exit 1 if the application has another gaeport
+          gaeport --project P upgrade --finish
         """,
     )
+    parser.add_argument("--finish", action="store_true", help="write the new format, and rewrite the former one")
+    parser.add_argument("--yes", action="store_true", help="answer yes when asked")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if something would change")
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    root = read_settings(args).root
+    config = read_settings(args)
+    if args.finish:
+        from .finish import finish
+
+        return finish(config, check=args.check, yes=args.yes)
+    root = config.root
     changed = upgrade(root, check=args.check)
     for line in changed:
         sys.stdout.write(f"{'would have ' if args.check else ''}{line}\n")

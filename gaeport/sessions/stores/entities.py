@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from gaeport import formats, settings
 from gaeport.datastore import wire
 from gaeport.datastore.client import Client, Found
-from gaeport.errors import DataLoss
-from gaeport.sessions.record import FORMAT, Record
+from gaeport.sessions.record import Record
 
 KIND = "Session"
 MAX_NAME = 1500  # bytes of a property's name; "Limits" page
@@ -34,7 +34,7 @@ def entity_key(client: Client, name: str) -> Any:
 def encode(key: Any, record: Record, nonce: bytes) -> Any:
     """Return a record as an entity."""
     entity = wire.Entity(key=key)
-    _unindexed(entity, "format").integer_value = FORMAT
+    _unindexed(entity, "format").integer_value = settings.current().format
     _unindexed(entity, "created").double_value = record.created
     _unindexed(entity, "touched").double_value = record.touched
     _unindexed(entity, "idle").integer_value = record.idle
@@ -57,8 +57,7 @@ def decode(found: Found) -> Record:
         DataLoss: the entity was written in a format that this release does not know.
     """
     properties = found.entity.properties
-    if "format" not in properties or properties["format"].integer_value != FORMAT:
-        raise DataLoss(f"a session has a format other than {FORMAT}, which this release reads: install a newer gaeport")
+    formats.check(properties["format"].integer_value if "format" in properties else None, "a session")
     values = {_key_name(name): value.blob_value for name, value in properties.items() if name.startswith(_KEY)}
     return Record(
         created=properties["created"].double_value,
@@ -69,6 +68,11 @@ def decode(found: Found) -> Record:
         user=properties["user"].string_value if "user" in properties else None,
         values=values,
     )
+
+
+def recode(found: Found) -> Any:
+    """Return a session's entity in the format that is written now."""
+    return encode(found.entity.key, decode(found), version_of(found).nonce)
 
 
 def version_of(found: Found) -> Version:
