@@ -11,6 +11,7 @@ import stat as modes
 import time
 from typing import Any
 
+from gaeport.errors import file_error
 from gaeport.fs import changes, descriptors, files, native, opened, paths
 from gaeport.fs.places import Naming, Place, like
 
@@ -27,7 +28,7 @@ def stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) 
     if isinstance(path, int):
         return descriptors.fstat(path)
     descriptors.settle(place)
-    return place.attributes(follow=follow_symlinks).stat_result()
+    return descriptors.latest(place.attributes(follow=follow_symlinks)).stat_result()
 
 
 def lstat(path: Any, *, dir_fd: int | None = None) -> os.stat_result:
@@ -36,7 +37,7 @@ def lstat(path: Any, *, dir_fd: int | None = None) -> os.stat_result:
     if not isinstance(place, Place) or isinstance(path, int):
         return native.lstat(path if isinstance(place, Place) else place or path, dir_fd=dir_fd)
     descriptors.settle(place)
-    return place.attributes(follow=False).stat_result()
+    return descriptors.latest(place.attributes(follow=False)).stat_result()
 
 
 def access(
@@ -72,7 +73,7 @@ def open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None)
     try:
         handle = files.open_handle(place, flags & ~directory, mode)
     except IsADirectoryError:
-        if flags & (_WRITING | os.O_CREAT):
+        if flags & (_WRITING | os.O_CREAT | os.O_TRUNC):
             raise
         return _open_directory(place, flags)
     try:
@@ -251,7 +252,7 @@ def link(
 def symlink(src: Any, dst: Any, target_is_directory: bool = False, *, dir_fd: int | None = None) -> None:
     """Stand in for `os.symlink`."""
     with Naming(os.fspath(src), os.fspath(dst)):
-        place = paths.locate(dst, dir_fd)
+        place = paths.locate(dst, dir_fd) if os.fspath(src) else None  # an empty target is refused first
     if not isinstance(place, Place):
         _real["symlink"](src, place or dst, target_is_directory, dir_fd=dir_fd)
         return
@@ -260,8 +261,6 @@ def symlink(src: Any, dst: Any, target_is_directory: bool = False, *, dir_fd: in
             place.attributes()
         if place.directory:
             raise _both(errno.EEXIST if _exists(place) else errno.ENOENT, src, dst)
-        if not os.fspath(src):
-            raise _both(errno.ENOENT, src, dst)
         place.volume.symlink(os.fsdecode(src), place.parts)
     opened.arm()
 
@@ -293,9 +292,7 @@ def truncate(path: Any, length: int) -> None:
         native.truncate(path if isinstance(place, Place) else place or path, length)  # a descriptor's memory is cut
         return
     place.demand_directory()
-    descriptors.settle(place)
-    with Naming(place.spelled):
-        place.volume.truncate(place.parts, length)
+    files.truncate(place, length)
     changes.note(place)
 
 
@@ -314,6 +311,8 @@ def utime(
         native.utime(place or path, times, dir_fd=dir_fd, follow_symlinks=follow_symlinks, **given)
         return
     accessed, modified = _times(times, ns)
+    if _change_open(path, atime=accessed, mtime=modified):
+        return
     descriptors.settle(place)
     place.demand_directory()
     with Naming(place.spelled):
@@ -352,6 +351,8 @@ def chmod(path: Any, mode: int, *, dir_fd: int | None = None, follow_symlinks: b
         return
     if not follow_symlinks and native.chmod not in os.supports_follow_symlinks:
         native.chmod("", mode, follow_symlinks=False)  # raises NotImplementedError
+    if _change_open(path, mode=mode & 0o7777):
+        return
     place.demand_directory()
     with Naming(place.spelled):
         place.volume.chmod(place.parts, mode & 0o7777, follow=follow_symlinks)
@@ -365,10 +366,18 @@ def chown(path: Any, uid: int, gid: int, *, dir_fd: int | None = None, follow_sy
     if not isinstance(place, Place):
         _real["chown"](place or path, uid, gid, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
         return
+    if _change_open(path, **{name: value for name, value in (("uid", uid), ("gid", gid)) if value != -1}):
+        return
     place.demand_directory()
     with Naming(place.spelled):
         place.volume.chown(place.parts, uid, gid, follow=follow_symlinks)
     changes.note(place)
+
+
+def _change_open(path: Any, **fields: int) -> bool:
+    """Change attributes of an open file, whatever its name is now; False where `path` is no file's descriptor."""
+    found = descriptors.lookup(path) if isinstance(path, int) else None
+    return found is not None and found.change(fields)
 
 
 def lchown(path: Any, uid: int, gid: int) -> None:
@@ -478,7 +487,7 @@ def chdir(path: Any) -> None:
         paths.refresh_working_directory()
         return
     if not modes.S_ISDIR(place.attributes().mode):
-        raise place.error(errno.ENOTDIR)
+        raise file_error(errno.ENOTDIR, path if isinstance(path, int) else place.spelled)
     real = os.path.realpath(place.absolute)  # through the mount's own links
     for folder in (real, *paths.parents(real)):
         try:

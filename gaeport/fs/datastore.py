@@ -43,7 +43,7 @@ from gaeport.fs.entries import (
     upsert,
 )
 from gaeport.fs.handle import Handle, writable
-from gaeport.fs.inode import Inode, Outcome, attempts, guarded
+from gaeport.fs.inode import Inode, Outcome, attempts, guarded, with_owner
 from gaeport.fs.leases import Leases
 from gaeport.fs.links import HardLinks
 from gaeport.fs.remembered import Remembered, watching
@@ -82,6 +82,7 @@ class DatastoreVolume:
         self.connect = connect
         self.tree = tree
         self.storage = storage
+        tree.is_pending = lambda parent, name: (parent, name) in self._pending
         self.times = DirectoryTimes(connect)
         self.leases = Leases(connect)
         self._lock = threading.RLock()
@@ -147,11 +148,13 @@ class DatastoreVolume:
             node.parent = self._directories.stored(path=node.path[:-1], directory=node.parent)
         if flags & os.O_CREAT and flags & os.O_EXCL:
             return self._exclusive(node, flags, mode)
-        inode = self._shared_inode(node, flags, mode)
+        created = not node.exists and self.inode_of(node) is None
+        changes = created or writable(flags) or bool(flags & os.O_TRUNC)
+        inode = self._shared_inode(node, flags, mode, changes=changes)
         if flags & os.O_TRUNC:
             with inode.lock:
                 inode.truncate(0)
-        return Handle(self, inode, flags)
+        return Handle(self, inode, flags, changes=changes)
 
     def _check_open(self, node: Node, path: Path, flags: int) -> None:
         name = "/".join(path)
@@ -172,9 +175,9 @@ class DatastoreVolume:
         inode.handles = inode.writers = 1
         inode.pending = True
         inode.insert_exclusively()
-        return Handle(self, inode, flags)
+        return Handle(self, inode, flags, changes=True)
 
-    def _shared_inode(self, node: Node, flags: int, mode: int) -> Inode:
+    def _shared_inode(self, node: Node, flags: int, mode: int, *, changes: bool) -> Inode:
         """Return this process's one object for the file, counted as open once more."""
         whole = not flags & os.O_TRUNC
         with self._lock:
@@ -187,8 +190,9 @@ class DatastoreVolume:
                 else:
                     inode.pending = True
                     self._pending[str(inode.parent.id), inode.name] = inode
+                    self.times.touch_here(str(inode.parent.id))
             inode.handles += 1
-            inode.writers += writable(flags)
+            inode.writers += changes
         if whole and node.entry is not None and node.version is not None and node.entry.ino == inode.ino:
             inode.refresh(node.entry, node.version, hard=node.pointer is not None)
         return inode
@@ -366,6 +370,7 @@ class DatastoreVolume:
         with inode.lock:  # a commit that is under way ends before
             if inode.pending:
                 self.unlinked(inode)
+                self.times.touch_here(str(inode.parent.id))
         return not inode.linked
 
     def removal(self, node: Node) -> list[Any]:
@@ -457,7 +462,7 @@ class DatastoreVolume:
             if not node.exists:
                 if inode is None:
                     raise file_error(errno.ENOENT, "/".join(path))
-                inode.set(fields)
+                inode.set(with_owner(inode.fresh, fields))
                 return
             if self._change_once(node, inode, fields):
                 return
@@ -465,7 +470,7 @@ class DatastoreVolume:
     def _change_once(self, node: Node, inode: Inode | None, fields: dict[str, int]) -> bool:
         if node.entry is None:
             return self.copy_up(node, inode)
-        nonce = new_nonce()
+        nonce, fields = new_nonce(), with_owner(node.entry, fields)
         entry = node.entry.after(nonce, ctime=time.time_ns(), **fields)
         parent, name = self._place(node)
         client = self.connect()

@@ -9,23 +9,16 @@ without a word.
 
 import errno
 import os
-import re
 import threading
 from typing import Protocol
 
 from gaeport.errors import file_error
-from gaeport.fs import changes, leases, native, opened
+from gaeport.fs import anonymous, changes, leases, native, opened
 from gaeport.fs.locks import Claim, Family, Holder, Span
 from gaeport.fs.places import Naming, Place
 from gaeport.fs.volume import Attributes, OpenFile
 
-FD_LIMIT = 256 * 1024 * 1024  # bytes; a descriptor's content sits in memory, and an F1 instance has 384 MB
-PIECE = 1024 * 1024  # bytes copied or compared at a time
-STEP = 4096  # bytes; two equal pages need no closer look
-
-_RUN = re.compile(rb"[^\0]+(?:\0{1,31}[^\0]+)*")
 _WRITING = os.O_WRONLY | os.O_RDWR
-_IN_MEMORY = hasattr(os, "memfd_create")
 
 
 class Buffered(Protocol):
@@ -85,6 +78,10 @@ class Description:
     def attributes(self) -> Attributes:
         """Return what `fstat` tells."""
         return self.place.volume.stat(self.place.parts)
+
+    def change(self, fields: dict[str, int]) -> bool:
+        """Set attributes (mode, uid, gid, atime, mtime); False where that has to be done by the path."""
+        return False
 
     def commit(self) -> None:
         """Hand what was changed to the volume's open file."""
@@ -148,83 +145,51 @@ class FileDescription(Description):
     file: Buffered | None = None
 
     def __init__(self, place: Place, handle: OpenFile, flags: int) -> None:
-        self._handle = handle
-        self._append = bool(flags & os.O_APPEND)
-        self._writable = bool(flags & _WRITING)
+        self.handle = handle
         self.truncating = bool(flags & (os.O_TRUNC | os.O_EXCL))
-        self._base = bytearray()
         self._abandoned = False
-        if handle.size > FD_LIMIT:
-            raise too_large(place, handle.size)
-        self._keeper, path = _anonymous(place.parts[-1])
+        self._content = anonymous.joined(place, handle)
         try:
-            self._fill()
-            self.first = native.os_open(path, flags & (_WRITING | os.O_APPEND) | os.O_CLOEXEC)
+            self.first = self._content.open(handle, flags)
         except BaseException:
-            native.close(self._keeper)
+            self._content.leave(handle)
             raise
-        finally:
-            if not path.startswith("/proc/"):
-                native.unlink(path)
-        status = native.fstat(self._keeper)
-        _keepers.add(self._keeper)
+        status = self._content.status
         super().__init__(place, (status.st_dev, status.st_ino))
-
-    def _fill(self) -> None:
-        offset = 0
-        while data := self._handle.pread(PIECE, offset):
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._keeper, view) :]
-            if self._writable:
-                self._base += data
-            offset += len(data)
+        self._lock = self._content.lock
 
     def attributes(self) -> Attributes:
         """Return what `fstat` tells, with the size that the memory has now."""
-        if self._writable:
-            self.commit()
-        return self._handle.attributes()
+        self.commit()
+        return self.handle.attributes()
+
+    def change(self, fields: dict[str, int]) -> bool:
+        """Set attributes of the open file; see `Handle.change`. False where the volume has no such thing."""
+        change = getattr(self.handle, "change", None)
+        if change is None or self._abandoned or self.inherited:
+            return False
+        self.commit()
+        with Naming(self.place.spelled):
+            change(fields)
+        return True
 
     def commit(self) -> None:
         """Hand what was changed since the last time to the volume's open file."""
-        if not self._writable or self._abandoned or self.inherited:
-            return
-        with self._lock, Naming(self.place.spelled):
-            if self._keeper < 0:
-                return
-            size = native.fstat(self._keeper).st_size
-            if size < len(self._base):
-                changes.note(self.place)
-                self._handle.truncate(size)
-                del self._base[size:]
-            for offset in range(0, size, PIECE):
-                self._commit_piece(os.pread(self._keeper, PIECE, offset), offset)
-
-    def _commit_piece(self, new: bytes, offset: int) -> None:
-        old = bytes(self._base[offset : offset + len(new)])
-        if new == old:
-            return
-        changes.note(self.place)
-        for start, end in changed_ranges(old, new[: len(old)]):
-            self._handle.pwrite(new[start:end], offset + start)
-        added = new[len(old) :]
-        if added and self._append:
-            self._handle.append(added)
-        elif added:
-            self._handle.pwrite(added, offset + len(old))
-        self._base[offset : offset + len(new)] = new
+        if not self._abandoned and not self.inherited:
+            with Naming(self.place.spelled):
+                if self._content.push():
+                    changes.note(self.place)
 
     def sync(self) -> None:
         """Commit what was changed (fsync)."""
-        if self._writable and not self._abandoned and not self.inherited:
+        if not self._abandoned and not self.inherited:
             self.commit()
             with Naming(self.place.spelled):
-                self._handle.sync()
+                self.handle.sync()
 
     def lock(self, family: Family, span: Span, *, wait: bool, shared: bool) -> bool:
         """Lock a range among all instances, and show what is stored then; see `Handle.lock`."""
-        lock = getattr(self._handle, "lock", None)
+        lock = getattr(self.handle, "lock", None)
         if lock is None:
             return False
         self.commit()
@@ -235,7 +200,7 @@ class FileDescription(Description):
 
     def unlock(self, family: Family, span: Span | None, *, shared: bool) -> bool:
         """Commit, what Python buffers included, and give back a range; see `Handle.unlock`."""
-        unlock = getattr(self._handle, "unlock", None)
+        unlock = getattr(self.handle, "unlock", None)
         if unlock is None:
             return False
         if self.file is not None:
@@ -250,30 +215,22 @@ class FileDescription(Description):
 
     def blocker(self, family: Family, span: Span, *, shared: bool) -> Holder | None:
         """Return who holds what a lock would need, or None."""
-        blocker = getattr(self._handle, "blocker", None)
+        blocker = getattr(self.handle, "blocker", None)
         found: Holder | None = blocker(family, span, shared=shared) if blocker is not None else None
         return found
 
     def _reload(self) -> None:
         """Put the content that the handle has now in the place of the memory's."""
-        with self._lock, Naming(self.place.spelled):
-            size = self._handle.size
-            if size > FD_LIMIT:
-                raise too_large(self.place, size)
-            content = bytearray()
-            while data := self._handle.pread(PIECE, len(content)):
-                if os.pread(self._keeper, len(data), len(content)) != data:
-                    os.pwrite(self._keeper, data, len(content))
-                content += data
-            os.ftruncate(self._keeper, len(content))
-            if self._writable:
-                self._base = content
+        with Naming(self.place.spelled):
+            self._content.reload(self.handle)
 
     def abandon(self) -> None:
         """Let go of the file without committing; the descriptor itself stays open until it is closed."""
         with self._lock:
             self._abandoned = True
-            self._handle.discard()
+            self._content.leave(self.handle)
+            self.handle.discard()
+            self._content.reload_from_any()
 
     def _let_go(self) -> None:
         try:
@@ -281,57 +238,16 @@ class FileDescription(Description):
                 return
             self.commit()
             with Naming(self.place.spelled):
-                self._handle.close()
+                self.handle.close()
         except BaseException:
-            self._handle.discard()
+            self.handle.discard()
             raise
         finally:
-            _keepers.discard(self._keeper)
-            native.close(self._keeper)
-            self._keeper = -1
-
-
-def changed_ranges(old: bytes, new: bytes) -> list[tuple[int, int]]:
-    """Return where two contents of one length differ, as (start, end) pairs in ascending order.
-
-    Their ends are exact, and more than 31 equal bytes end a range, so that what another writer put beside a change is
-    not reverted.
-    """
-    ranges: list[tuple[int, int]] = []
-    for start in range(0, len(new), STEP):
-        before, after = old[start : start + STEP], new[start : start + STEP]
-        if before == after:
-            continue
-        difference = (int.from_bytes(before, "big") ^ int.from_bytes(after, "big")).to_bytes(len(after), "big")
-        for run in _RUN.finditer(difference):
-            first, last = start + run.start(), start + run.end()
-            if ranges and ranges[-1][1] == first:
-                first = ranges.pop()[0]
-            ranges.append((first, last))
-    return ranges
-
-
-def too_large(place: Place, size: int) -> OSError:
-    """Return the error for content that is over the limit of a descriptor."""
-    note = f"a descriptor's content sits in memory, and {size:,} bytes are over the limit of {FD_LIMIT:,}; use open()"
-    return place.error(errno.EFBIG, note)
-
-
-def _anonymous(name: str) -> tuple[int, str]:
-    """Return a new empty file without a name, and a path that opens it once more (to be unlinked unless in /proc)."""
-    if _IN_MEMORY:
-        memory = os.memfd_create(name.encode("utf-8", "replace")[:200].decode("utf-8", "ignore"))
-        path = f"/proc/self/fd/{memory}"
-        if os.access(path, os.F_OK):
-            return memory, path
-        native.close(memory)
-    path = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"gaeport-{os.urandom(8).hex()}")
-    return native.os_open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), path
+            self._content.leave(self.handle)
 
 
 _table: dict[int, Description] = {}
 mapped: dict[int, Description] = {}  # files that are mapped, by the map's id: their descriptors may be closed
-_keepers: set[int] = set()  # second descriptors, which nobody else knows of
 _disk_directories: dict[int, str] = {}  # descriptors of directories above a mount: their absolute paths
 
 
@@ -435,7 +351,7 @@ def open_directory(place: Place) -> int:
 
 def open_unnamed(flags: int) -> int:
     """Return a descriptor of empty memory that is nobody's file (`flags` are those of os.open)."""
-    memory, path = _anonymous("unnamed")
+    memory, path = anonymous.unnamed("unnamed")
     try:
         return native.os_open(path, flags & (_WRITING | os.O_APPEND) | os.O_CLOEXEC)
     finally:
@@ -487,12 +403,12 @@ def is_registered(fd: object) -> bool:
 
 def is_keeper(fd: object) -> bool:
     """Whether this is the second descriptor of a file's memory, which is not the application's to close."""
-    return fd in _keepers
+    return fd in anonymous.keepers
 
 
 def within(low: int, high: int) -> list[int]:
     """Return the descriptors of ours, keepers included, from `low` up to but without `high`, in ascending order."""
-    return sorted(fd for fd in {*_table, *_disk_directories, *_keepers} if low <= fd < high)
+    return sorted(fd for fd in {*_table, *_disk_directories, *anonymous.keepers} if low <= fd < high)
 
 
 def fstat(fd: int) -> os.stat_result:
@@ -509,11 +425,22 @@ def settle(place: Place) -> None:
                 description.commit()
 
 
-def settle_below(place: Place) -> None:
-    """Hand over what was written through descriptors of files in this directory."""
+def latest(found: Attributes) -> Attributes:
+    """Return what `stat` tells of a file, with what was written through descriptors of it, by whatever name."""
+    if not (_table or mapped):
+        return found
+    description = open_files().get((found.dev, found.ino))
+    return found if description is None else description.attributes()
+
+
+def open_files() -> dict[tuple[int, int], Description]:
+    """Return one of what is open on each file that has descriptors here, by device and inode number."""
+    numbers: dict[tuple[int, int], Description] = {}
     for description in everything():
-        if description.place.parts[:-1] == place.parts and description.place.mount is place.mount:
-            description.commit()
+        if isinstance(description, FileDescription):
+            found = description.handle.attributes()
+            numbers[found.dev, found.ino] = description
+    return numbers
 
 
 def moved(source: Place, target: Place) -> None:

@@ -65,10 +65,7 @@ class Directories:
     def scandir(self, path: Path) -> list[tuple[str, Attributes]]:
         """Return the entries of a directory with their attributes."""
         node = self._tree.resolve(path)
-        if not node.exists:
-            raise file_error(errno.ENOENT, "/".join(path))
-        if node.kind != "dir":
-            raise file_error(errno.ENOTDIR, "/".join(path))
+        self._demand_directory(node, path)
         directory = self._tree.entered(node)
         rows = self._deployed_rows(directory)
         if directory.id is not None:
@@ -76,6 +73,12 @@ class Directories:
             for inode in self._volume.pending_in(directory.id):
                 rows[inode.name] = inode.attributes()
         return [(name, self._as_open(found)) for name, found in rows.items()]
+
+    def _demand_directory(self, node: Node, path: Path) -> None:
+        if not node.exists and self._volume.inode_of(node) is None:
+            raise file_error(errno.ENOENT, "/".join(path))
+        if node.kind != "dir":
+            raise file_error(errno.ENOTDIR, "/".join(path))
 
     def _deployed_rows(self, directory: Directory) -> dict[str, Attributes]:
         rows = {}
@@ -329,10 +332,7 @@ class Directories:
             raise file_error(errno.EBUSY, "", "the root of a mount cannot be removed")
         for _ in attempts("/".join(path)):
             node = self._tree.resolve(path, follow=False, mask=())
-            if not node.exists:
-                raise file_error(errno.ENOENT, "/".join(path))
-            if node.kind != "dir":
-                raise file_error(errno.ENOTDIR, "/".join(path))
+            self._demand_directory(node, path)
             if node.entry is None:
                 self.stored(path=node.path, directory=None)
                 continue

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gaeport.fs import changes, descriptors, native, opened
+from gaeport.fs import anonymous, changes, descriptors, native, opened
 from gaeport.fs.places import Naming, Place
 from gaeport.fs.volume import OpenFile
 
@@ -105,6 +105,7 @@ class RawFile(io.RawIOBase):
             return descriptor.readinto(buffer) or 0
         view = memoryview(buffer).cast("B")
         with Naming(self.name):
+            anonymous.settle(self._handle)
             data = self._handle.pread(len(view), self._position)
         view[: len(data)] = data
         self._position += len(data)
@@ -117,6 +118,7 @@ class RawFile(io.RawIOBase):
             return descriptor.readall() or b""
         pieces = []
         with Naming(self.name):
+            anonymous.settle(self._handle)
             wanted = max(self._handle.size - self._position, 0) + 1
             while data := self._handle.pread(min(wanted, _PIECE), self._position):
                 pieces.append(data)
@@ -136,11 +138,22 @@ class RawFile(io.RawIOBase):
             return descriptor.write(view)
         changes.note(self._place)
         with Naming(self.name):
-            if self._flags & os.O_APPEND:
+            content = self._shared()
+            offset = None if self._flags & os.O_APPEND else self._position
+            if offset is None:
                 self._position = self._handle.append(view)
             else:
-                self._position += self._handle.pwrite(view, self._position)
+                self._position += self._handle.pwrite(view, offset)
+        if content is not None:
+            content.wrote(view, offset)
         return len(view)
+
+    def _shared(self) -> anonymous.Content | None:
+        """Return the memory of descriptors of this file, where others have some open; the handle is up to date then."""
+        content = anonymous.of(self._handle)
+        if content is not None:
+            content.push()
+        return content
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the position and return it. Raises OSError EINVAL for a negative one."""
@@ -159,6 +172,7 @@ class RawFile(io.RawIOBase):
             return 0
         if whence == os.SEEK_CUR:
             return self._position
+        anonymous.settle(self._handle)
         if whence == os.SEEK_END:
             return self._handle.size
         if whence not in (getattr(os, "SEEK_DATA", None), getattr(os, "SEEK_HOLE", None)):
@@ -185,7 +199,10 @@ class RawFile(io.RawIOBase):
             return descriptor.truncate(length)
         changes.note(self._place)
         with Naming(self.name):
+            content = self._shared()
             self._handle.truncate(length)
+        if content is not None:
+            content.cut(length)
         return length
 
     def fileno(self) -> int:
@@ -201,8 +218,8 @@ class RawFile(io.RawIOBase):
             if self._parents is not None:
                 return self._parents.fileno()
             fd = descriptors.open_file(self._place, self._handle, self._flags, self.opened)
-            os.lseek(fd, self._position, os.SEEK_SET)
             self._descriptor = descriptors.DescriptorFile(fd, self.mode.replace("x", "w"))
+            os.lseek(fd, self._position, os.SEEK_SET)  # one for append has gone to the end
         return self._descriptor.fileno()
 
     def _truth(self) -> descriptors.DescriptorFile | None:
@@ -222,12 +239,16 @@ class RawFile(io.RawIOBase):
             descriptors.sync(descriptor.fileno())
         elif not self._abandoned:
             with Naming(self.name):
+                anonymous.settle(self._handle)
                 self._handle.sync()
 
     def discard(self) -> None:
         """Let go without committing; what is still written is dropped."""
         self._abandoned = True
+        content = anonymous.of(self._handle)
         self._handle.discard()
+        if content is not None:
+            content.reload_from_any()
 
     def close(self) -> None:
         """Commit and let go. Raises OSError when the commit fails; it is closed all the same."""
@@ -320,7 +341,27 @@ def open_handle(place: Place, flags: int, mode: int) -> OpenFile:
     if place.directory:
         _refuse_as_file(place, flags)
     with Naming(place.spelled):
-        return place.volume.open(place.parts, flags, mode & ~umask.value)
+        handle = place.volume.open(place.parts, flags, mode & ~umask.value)
+        if flags & os.O_TRUNC and (content := anonymous.of(handle)) is not None:
+            content.cut(0)
+    return handle
+
+
+def truncate(place: Place, size: int) -> None:
+    """Cut or extend a file, in bytes, and commit; as os.truncate does."""
+    handle = open_handle(place, os.O_WRONLY, 0)
+    with Naming(place.spelled):
+        try:
+            content = anonymous.of(handle)
+            if content is not None:
+                content.push()
+            handle.truncate(size)
+            if content is not None:
+                content.cut(size)
+        except BaseException:
+            handle.discard()
+            raise
+        handle.close()
 
 
 def _refuse_as_file(place: Place, flags: int) -> None:

@@ -15,14 +15,27 @@ if TYPE_CHECKING:
 
 
 class Handle:
-    """An open file; see `gaeport.fs.volume.OpenFile`."""
+    """An open file; see `gaeport.fs.volume.OpenFile`.
 
-    def __init__(self, volume: "DatastoreVolume", inode: Inode, flags: int) -> None:
+    Args:
+        volume: whose file it is.
+        inode: the file.
+        flags: those of os.open.
+        changes: whether it may be written, or its opening created or cut the file: its close commits.
+    """
+
+    def __init__(self, volume: "DatastoreVolume", inode: Inode, flags: int, *, changes: bool) -> None:
         self._volume = volume
         self._inode = inode
         self._writable = writable(flags)
+        self._changes = changes
         self._closed = False
         self._owner = ""
+
+    @property
+    def shared(self) -> Inode:
+        """What all handles of the file in this process have in common."""
+        return self._inode
 
     @property
     def size(self) -> int:
@@ -58,6 +71,10 @@ class Handle:
             raise file_error(errno.EINVAL, self._inode.path)
         self._inode.truncate(size)
 
+    def change(self, fields: dict[str, int]) -> None:
+        """Set attributes: mode, uid, gid (which ends the bits that run it as its owner), atime, mtime."""
+        guarded(lambda: self._inode.change(fields), self._inode.path)
+
     def sync(self) -> None:
         """Commit what was changed so far, by every handle of this process."""
         self._inode.commit()
@@ -68,11 +85,11 @@ class Handle:
             return
         self._closed = True
         try:
-            if self._writable:
+            if self._changes:
                 self._inode.commit()
         finally:
             self._unlock_all()
-            self._volume.released(self._inode, writer=self._writable)
+            self._volume.released(self._inode, writer=self._changes)
 
     def discard(self) -> None:
         """Let go without committing; changes stay where another handle that may write is still open."""
@@ -80,9 +97,9 @@ class Handle:
             return
         self._closed = True
         with self._inode.lock:
-            if self._writable and self._inode.writers == 1:
+            if self._changes and self._inode.writers == 1:
                 self._inode.revert()
-            self._volume.released(self._inode, writer=self._writable)
+            self._volume.released(self._inode, writer=self._changes)
         self._unlock_all()
 
     def assign(self, *, mode: int, atime_ns: int, mtime_ns: int) -> None:

@@ -6,6 +6,7 @@ once that is gone.
 
 import errno
 import secrets
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -65,6 +66,14 @@ def attempts(path: str) -> Iterator[int]:
         backoff(min(count, 4))
         count += 1
     raise file_error(errno.EAGAIN, path, f"others changed it without pause for {PATIENCE:.0f} seconds")
+
+
+def with_owner(entry: Entry, fields: dict[str, Any]) -> dict[str, Any]:
+    """Return attributes to set; with another owner, a file loses the bits that let it run as its owner, as on Linux."""
+    if entry.type != "file" or not fields.keys() <= {"uid", "gid"}:
+        return fields
+    gone = stat.S_ISUID | (stat.S_ISGID if entry.mode & stat.S_IXGRP else 0)
+    return {**fields, "mode": entry.mode & ~gone}
 
 
 def guarded(call: Callable[[], T], path: str) -> T:
@@ -144,7 +153,7 @@ class Inode:
         """Return what fstat tells, changes included."""
         with self.lock:
             entry = self.entry or self.fresh
-            if self.dirty:
+            if self.dirty or not self.linked:
                 modified = entry.mtime if self._modified is None else self._modified
                 entry = replace(entry, size=self.view.size, mtime=modified)
             found = entry.attributes(self._volume.tree.dev)
@@ -293,6 +302,39 @@ class Inode:
             if "mtime" in fields:
                 self._modified = fields["mtime"]
 
+    def change(self, fields: dict[str, Any]) -> None:
+        """Set attributes of the file that is open, wherever it is now, and commit them; only here, once it is gone."""
+        with self.lock:
+            if self.linked and self.entry is None and not self.pending:
+                self.created = True  # only deployed so far
+            self.commit()
+            nonce, doubt = new_nonce(), False
+            for _ in attempts(self.path):
+                if not self.linked or self.entry is None:
+                    return self.set(with_owner(self.entry or self.fresh, fields))
+                outcome = self._changed_once(nonce, fields)
+                if outcome.results is not None:
+                    return None
+                doubt = doubt or not outcome.certain
+                newest = self._relocate(nonce, doubt)
+                if newest is not None and newest.did(nonce):
+                    return None
+            return None
+
+    def _changed_once(self, nonce: bytes, fields: dict[str, Any]) -> Outcome:
+        client = self._volume.connect()
+        found = client.lookup([self._key(client)])[0]
+        entry = decode(found) if found is not None else None
+        if found is None or entry is None or entry.ino != self.ino or entry.type == "hard":
+            return Outcome(None)
+        entry = entry.after(nonce, ctime=time.time_ns(), **with_owner(entry, fields))
+        mutation = update(encode(self._key(client), entry), found.version)
+        outcome = self._volume.try_commit(lambda: [mutation])
+        if outcome.results is not None:
+            self.entry, self.version, self.view = entry, outcome.results[0].version, entry.view()
+            self.partial = False
+        return outcome
+
     def renamed(self, parent: Directory, name: str) -> None:
         """One of its several names is another now."""
         with self.lock:
@@ -371,7 +413,7 @@ class Inode:
             nonce,
             ino=self.ino,
             size=view.size,
-            mtime=now if self._modified is None else self._modified,
+            mtime=(self.entry or self.fresh).mtime if self._modified is None else self._modified,
             ctime=now if self._written_at is None else self._written_at,
             extents=settled.extents,
             inline=settled.inline,

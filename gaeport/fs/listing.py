@@ -141,7 +141,7 @@ def listdir(path: Any = None) -> list[Any]:
     place = paths.locate(spelled)
     if isinstance(place, Place):
         spelling = "" if isinstance(path, int) else place.spelled
-        return [like(spelling, name) for name, _ in _entries(place)]
+        return [like(spelling, name) for name, _ in _entries(place, path)]
     names: list[Any] = native.listdir(path if place is None else place)
     hidden = paths.mounted_below(spelled)
     if hidden:
@@ -156,17 +156,23 @@ def scandir(path: Any = None) -> Any:
     place = paths.locate(spelled)
     if isinstance(place, Place):
         bare = isinstance(path, int)
-        return Scan(_dir_entries(place, _entries(place), bare))
+        return Scan(_dir_entries(place, _entries(place, path), bare))
     inner = native.scandir(path if place is None else place)
     hidden = paths.mounted_below(spelled)
     return Scan(_with_mounts(inner, spelled, hidden), inner) if hidden else inner
 
 
-def _entries(place: Place) -> Iterable[tuple[str, Attributes]]:
-    if descriptors.any_open():
-        descriptors.settle_below(place)
-    with Naming(place.spelled):
-        return place.volume.scandir(place.parts)
+def _entries(place: Place, path: Any) -> Iterable[tuple[str, Attributes]]:
+    with Naming(path if isinstance(path, int) else place.spelled):
+        rows = place.volume.scandir(place.parts)
+    if not descriptors.any_open():
+        return rows
+    latest = descriptors.open_files()
+    return [(name, _latest(found, latest.get((found.dev, found.ino)))) for name, found in rows]
+
+
+def _latest(found: Attributes, opened: descriptors.Description | None) -> Attributes:
+    return found if opened is None else opened.attributes()
 
 
 def _dir_entries(place: Place, entries: Iterable[tuple[str, Attributes]], bare: bool) -> Iterator[DirEntry]:

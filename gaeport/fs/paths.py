@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from gaeport.errors import file_error
 from gaeport.fs import ancestors, descriptors, native
-from gaeport.fs.places import Mount, Place
+from gaeport.fs.places import Mount, Naming, Place
 from gaeport.fs.volume import Path
 
 MAX_NAME = 255  # bytes of one file name, as on Linux
@@ -154,7 +154,8 @@ def _locate_at(path: str, spelled: str | bytes, dir_fd: object) -> Located:
         return None  # the system's own function says what is wrong
     if path.startswith("/"):
         return _resolve(path, spelled)
-    base = descriptors.directory_of(dir_fd)
+    with Naming(spelled):
+        base = descriptors.directory_of(dir_fd)
     if base is None or not path:
         return None
     absolute, ours = base

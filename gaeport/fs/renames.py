@@ -77,7 +77,8 @@ class Renames:
             raise file_error(errno.ENOTEMPTY, name)
         if new.exists and new.kind == "dir" and old.kind != "dir":
             raise file_error(errno.EISDIR, name)
-        if new.exists and new.kind != "dir" and old.kind == "dir":
+        waiting = not new.exists and self._volume.inode_of(new) is not None
+        if (new.exists or waiting) and new.kind != "dir" and old.kind == "dir":
             raise file_error(errno.ENOTDIR, name)
 
     def _move(self, old: Node, new: Node, nonce: bytes) -> Outcome:

@@ -27,6 +27,7 @@ class DirectoryTimes:
         self._connect = connect
         self._lock = threading.Lock()
         self._pending: dict[str, int] = {}
+        self._here: dict[str, int] = {}  # of what only this process knows: files that are created, not committed yet
         self._timer: threading.Timer | None = None
         self._failures = 0
         self._stopped = False
@@ -35,13 +36,20 @@ class DirectoryTimes:
         """Note that a directory changed now."""
         with self._lock:
             self._pending[directory] = max(time.time_ns(), self._pending.get(directory, 0) + 1000)
+            self._here.pop(directory, None)
             self._start_timer()
+
+    def touch_here(self, directory: str) -> None:
+        """Note that a directory changed now as this process sees it, and no other: nothing is written."""
+        with self._lock:
+            self._here[directory] = time.time_ns()
 
     def stop(self) -> None:
         """Write nothing any more: the volume was dropped, and what reaches the store now is not its own."""
         with self._lock:
             self._stopped = True
             self._pending.clear()
+            self._here.clear()
             if self._timer is not None:
                 self._timer.cancel()
 
@@ -61,13 +69,14 @@ class DirectoryTimes:
 
     def latest(self, directory: str, stored: int | None) -> int | None:
         """Return the time that stat shows: the pending one if it is newer."""
-        pending = self._pending.get(directory)
-        return stored if pending is None else max(pending, stored or 0)
+        known = (self._pending.get(directory), self._here.get(directory), stored)
+        return max((moment for moment in known if moment is not None), default=None)
 
     def forget(self, directory: str) -> None:
         """Drop what waits for a directory that was removed, or whose time was set."""
         with self._lock:
             self._pending.pop(directory, None)
+            self._here.pop(directory, None)
 
     def flush(self) -> None:
         """Write what waits: one Lookup and one Commit for any number of directories, more only under contention.

@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -110,6 +110,9 @@ class Tree:
         root: the mounted directory on disk, absolute.
         overlay: whether what is deployed there shows through.
         remembered: what may be answered from memory; None for nothing.
+
+    Attributes:
+        is_pending: tells whether a file of this name is open in a directory (by its identity) and not committed yet.
     """
 
     def __init__(
@@ -123,6 +126,7 @@ class Tree:
         self.root = Directory(f"root:{name}", "." if overlay else None, 1, self.deployed_ino("."))
         self._known: dict[tuple[str, str], Directory] = {}
         self._decoded: dict[tuple[str, str], tuple[int, Entry]] = {}
+        self.is_pending: Callable[[str, str], bool] = lambda parent, name: False
 
     def resolve(self, path: Path, *, follow: bool = True, mask: Iterable[str] = METADATA, recent: bool = False) -> Node:
         """Return what a path names; a missing last part is a Node that does not exist.
@@ -372,7 +376,8 @@ class _Walk:
 
     def _entered(self, node: Node, path: Path) -> Directory:
         tree = self._tree
-        if not node.exists:
+        pending = not node.exists and node.parent is not None and tree.is_pending(str(node.parent.id), node.name)
+        if not node.exists and not pending:
             raise file_error(errno.ENOENT, "/".join(path))
         if node.kind != "dir":
             raise file_error(errno.ENOTDIR, "/".join(path))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gaeport.fs import descriptors, native
+from gaeport.fs import anonymous, native
 from tests.fs.memory_volume import MemoryVolume
 
 
@@ -84,7 +84,7 @@ def test_changed_ranges_are_exact_and_split_at_long_equal_runs() -> None:
     new[10] = new[20] = 1
     new[4090:4100] = b"x" * 10
     new[19_999] = 1
-    assert descriptors.changed_ranges(old, bytes(new)) == [(10, 21), (4090, 4100), (19_999, 20_000)]
+    assert anonymous.changed_ranges(old, bytes(new)) == [(10, 21), (4090, 4100), (19_999, 20_000)]
 
 
 def test_cutting_by_ftruncate_is_committed(mounted: Path, volume: MemoryVolume) -> None:
@@ -180,7 +180,7 @@ def test_a_map_counts_also_after_the_file_was_closed(mounted: Path, volume: Memo
 
 def test_content_over_the_limit_is_refused(mounted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (mounted / "a").write_bytes(bytes(2000))
-    monkeypatch.setattr(descriptors, "FD_LIMIT", 1999)
+    monkeypatch.setattr(anonymous, "FD_LIMIT", 1999)
     with pytest.raises(OSError, match="limit of 1,999") as failure:
         os.open(mounted / "a", os.O_RDONLY)
     assert failure.value.errno == errno.EFBIG
@@ -193,7 +193,7 @@ def test_content_over_the_limit_is_refused(mounted: Path, monkeypatch: pytest.Mo
 def test_without_anonymous_memory_a_temporary_file_serves(
     mounted: Path, volume: MemoryVolume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(descriptors, "_IN_MEMORY", False)
+    monkeypatch.setattr(anonymous, "_IN_MEMORY", False)
     monkeypatch.setenv("TMPDIR", str(mounted.parent))
     before = sorted(os.listdir(mounted.parent))
     (mounted / "a").write_bytes(b"abc")

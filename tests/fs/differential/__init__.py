@@ -1,0 +1,1 @@
+"""The operations of the differential test, and the two worlds that they are done in."""
