@@ -10,6 +10,7 @@ from gaeport import blobs, datastore
 from gaeport import settings as _settings
 from gaeport.blobs import BlobStore
 from gaeport.blobs.folder import FolderStore
+from gaeport.commands import FAILED, OK, agreed, say
 from gaeport.errors import ConfigurationError
 from gaeport.fs import addresses, garbage, native, paths, verification
 from gaeport.fs.copying import copy, destinations, is_directory, move, remove
@@ -19,7 +20,6 @@ from gaeport.fs.progress import Progress, size
 from gaeport.fs.requests import begin_request, end_request
 from gaeport.fs.sync_command import Command, Options
 
-OK, FAILED = 0, 1
 PIECE = 1 << 20  # bytes
 _DAY = 86_400 * 10**9  # nanoseconds
 
@@ -39,9 +39,9 @@ def gc(*, keep_days: float, dry_run: bool, yes: bool) -> int:
         )
     left = 0 if dry_run else sweep(keep_days)
     if left:
-        _say(f"{left:,} unfinished blobs of killed processes deleted")
+        say(f"{left:,} unfinished blobs of killed processes deleted")
     verb = "would be deleted" if dry_run else "deleted"
-    _say(
+    say(
         f"{done.garbage:,} records of dropped content and {done.uploads:,} abandoned uploads, with "
         f"{done.blobs:,} blobs and {done.chunks:,} chunks, {verb}; "
         f"{done.waiting:,} records are younger than {keep_days:g} days"
@@ -66,8 +66,8 @@ def verify() -> int:
             lambda sofar: progress.tell(f"{sofar.entries:,} entries, {sofar.pieces:,} blobs and chunks"),
         )
     for missing in done.missing:
-        _say(f"{missing.path}: gone: {', '.join(missing.sources)}")
-    _say(f"{done.entries:,} entries, {done.pieces:,} blobs and chunks, {len(done.missing):,} files incomplete")
+        say(f"{missing.path}: gone: {', '.join(missing.sources)}")
+    say(f"{done.entries:,} entries, {done.pieces:,} blobs and chunks, {len(done.missing):,} files incomplete")
     return FAILED if done.missing else OK
 
 
@@ -134,7 +134,7 @@ def sync(source: str, target: str, options: Options, *, yes: bool) -> int:
         return _agreed(what, ask=removes and _production(), yes=yes)
 
     def synced(found: list[str]) -> int:
-        return Command(*found, options=options, say=_say, complain=_complain, agreed=agreed).run()
+        return Command(*found, options=options, say=say, complain=_complain, agreed=agreed).run()
 
     return _work([source, target], synced)
 
@@ -149,7 +149,7 @@ def shadowed(names: list[str]) -> int:
             return _each(mounts, lambda path: hidden.extend(_shadowed(path, progress)))
 
     code = _work(names, look)
-    _say(f"{len(hidden):,} written files hide a newer deployed one")
+    say(f"{len(hidden):,} written files hide a newer deployed one")
     return FAILED if hidden else code
 
 
@@ -202,21 +202,21 @@ def _pairs(names: list[str], do: Callable[[str, str, Progress], object]) -> int:
 def _mounts() -> int:
     for mount in paths.mounts():
         name = mount.settings.name if mount.settings is not None else ""
-        _say(f"{mount.spelled}  ({name})")
+        say(f"{mount.spelled}  ({name})")
     return OK
 
 
 def _list(path: str, long: bool, *, titled: bool) -> None:
     if not is_directory(path):
         status = os.lstat(path)
-        _say(_line(path, status, path) if long else path)
+        say(_line(path, status, path) if long else path)
         return
     if titled:
-        _say(f"{path}:")
+        say(f"{path}:")
     with os.scandir(path) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
-        _say(_line(entry.name, entry.stat(follow_symlinks=False), entry.path) if long else entry.name)
+        say(_line(entry.name, entry.stat(follow_symlinks=False), entry.path) if long else entry.name)
 
 
 def _line(name: str, status: os.stat_result, path: str) -> str:
@@ -240,7 +240,7 @@ def _usage(path: str, exact: bool) -> None:
             if not stat.S_ISDIR(status.st_mode):
                 total, count = total + status.st_size, count + 1
             progress.tell(f"{count:,} files, {size(total)}")
-    _say(f"{total if exact else size(total):>12}  {count:>9,} files  {path}")
+    say(f"{total if exact else size(total):>12}  {count:>9,} files  {path}")
 
 
 def _statuses(path: str) -> Iterator[os.stat_result]:
@@ -264,7 +264,7 @@ def _shadowed(path: str, progress: Progress) -> list[str]:
             if entry.is_dir(follow_symlinks=False):
                 found += _shadowed(entry.path, progress)
             elif entry.is_file(follow_symlinks=False) and (note := _hidden(entry)):
-                _say(f"{entry.path}: {note}")
+                say(f"{entry.path}: {note}")
                 found.append(entry.path)
     return found
 
@@ -283,36 +283,17 @@ def _hidden(entry: "os.DirEntry[str]") -> str:
 
 
 def _agreed(what: str, *, ask: bool, yes: bool) -> bool:
-    """Say what is done where, in production; ask where that is due, unless `yes` answered before."""
-    config = _settings.current()
-    if _production() or (ask and not yes):
-        _complain(f"{_target(config)}: {what}")
-    if not ask or yes:
-        return True
-    if not sys.stdin.isatty():
-        raise ConfigurationError(f"{what}? --yes answers where nobody can be asked")
-    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+    """Ask where that is due. What is said goes to stderr: a command's output may be a file's content."""
+    return agreed(what, ask=ask, yes=yes, tell=_complain)
 
 
 def _production() -> bool:
     return _settings.current().environment == "production"
 
 
-def _target(config: _settings.Settings) -> str:
-    if config.environment == "embedded":
-        return f"embedded data in {config.data}"
-    database = config.database or "(default)"
-    return f"{config.environment}, project {config.project}, database {database}, namespace {config.own_namespace}"
-
-
 def _reason(error: OSError) -> str:
     name = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
     return f"{name}{error.strerror or error}"
-
-
-def _say(text: str) -> None:
-    # A name that is not UTF-8 holds surrogates, which no terminal takes.
-    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
 
 
 def _complain(text: str) -> None:
