@@ -80,12 +80,16 @@ def mount_all(settings: Settings | None = None) -> None:
         ConfigurationError: a directory cannot be mounted; the message says why.
     """
     settings = settings or configuration.current()
-    root = os.path.abspath(settings.root)
-    for item in (found for given in settings.mounts for found in patterns.expanded(given, root)):
-        path = paths.normal(os.path.join(root, os.path.expanduser(item.path)))
-        wanted = replace(item, path=path)
+    for wanted in configured(settings):
         if not any(present.settings == wanted for present in paths.mounts()):
             _mount_settings(wanted, settings)
+
+
+def configured(settings: Settings) -> list[MountSettings]:
+    """Return the mounts of gaeport.toml with absolute paths, each directory that a pattern fits."""
+    root = os.path.abspath(settings.root)
+    items = [found for given in settings.mounts for found in patterns.expanded(given, root)]
+    return [replace(item, path=paths.normal(os.path.join(root, os.path.expanduser(item.path)))) for item in items]
 
 
 def _name(absolute: str, settings: Settings) -> str:
@@ -97,10 +101,16 @@ def _name(absolute: str, settings: Settings) -> str:
 
 def _mount_settings(item: MountSettings, settings: Settings) -> None:
     _check(item.path, native.realpath(item.path), settings)
-    attach(item.path, _volume(item, native.realpath(item.path)), item, settings)
+    attach(item.path, volume_of(item, native.realpath(item.path)), item, settings)
 
 
-def _volume(item: MountSettings, root: str) -> Volume:
+def volume_of(item: MountSettings, root: str) -> Volume:
+    """Return what keeps the files of a mount.
+
+    Args:
+        item: its settings.
+        root: the directory on disk, absolute, links resolved.
+    """
     if item.store == "log":
         from gaeport.fs.log_volume import LogVolume
 

@@ -1,6 +1,7 @@
 """The work of `gaeport fs sync`: what it does with its arguments, what it says, and its exit code."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ class Command:
             wanted = self._compare(workers, progress, exists=self._exists)
             progress.clear()
             self._tell_plan(wanted)
+            sys.stdout.flush()  # to be read before the work, in a log too
             if self._options.dry_run:
                 return self._list(wanted)
             removed = len(wanted.extra) + len(wanted.blocked) if self._options.delete else 0

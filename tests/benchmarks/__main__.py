@@ -26,6 +26,7 @@ SECTIONS = (
     "dal",
     "startup",
     "copies",
+    "syncs",
 )
 
 
@@ -33,7 +34,7 @@ def main() -> int:
     """Run what was asked for; returns 1 when a budget was missed and --strict asked to tell."""
     arguments = _parse()
     forget_variables()
-    options = Options(arguments.emulator_host, arguments.copy_mb << 20, arguments.entities)
+    options = Options(arguments.emulator_host, arguments.copy_mb << 20, arguments.entities, arguments.files)
     if arguments.only:
         _say(import_module(f"tests.benchmarks.{arguments.only}").measure(options).to_json())
         return 0
@@ -56,13 +57,18 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--entities", type=int, default=100_000, metavar="N", help="entities of a large Datastore (%(default)s)"
     )
-    parser.add_argument("--large", action="store_true", help="copy 1 GiB, and fill a Datastore with 1,000,000 entities")
+    parser.add_argument("--files", type=int, default=20_000, metavar="N", help="files that are synced (%(default)s)")
+    parser.add_argument(
+        "--large",
+        action="store_true",
+        help="copy 1 GiB, fill a Datastore with 1,000,000 entities, and sync 200,000 files",
+    )
     parser.add_argument("--strict", action="store_true", help="exit 1 when a budget is missed")
     parser.add_argument("--only", choices=SECTIONS, help=argparse.SUPPRESS)
     parser.add_argument("--emulator-host", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.large:
-        arguments.copy_mb, arguments.entities = 1024, 1_000_000
+        arguments.copy_mb, arguments.entities, arguments.files = 1024, 1_000_000, 200_000
     for name in arguments.sections:
         if name not in SECTIONS:
             parser.error(f"unknown section {name!r}; valid: {', '.join(SECTIONS)}")
@@ -81,6 +87,7 @@ def _section(name: str, host: str, options: Options) -> Section:
     start = time.monotonic()
     command = [sys.executable, "-m", "tests.benchmarks", "--only", name, "--emulator-host", host]
     command += ["--copy-mb", str(options.copy_bytes >> 20), "--entities", str(options.entities)]
+    command += ["--files", str(options.files)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         section = Section(name, ("",))

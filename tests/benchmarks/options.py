@@ -34,11 +34,13 @@ class Options:
         emulator: "host:port" of a Firestore emulator in Datastore mode, or "" for none.
         copy_bytes: the size of the file that the copies copy.
         entities: how many make a large Datastore.
+        files: how many are synced.
     """
 
     emulator: str
     copy_bytes: int
     entities: int
+    files: int = 20_000
 
 
 def forget_variables() -> None:
