@@ -2,16 +2,50 @@
 
 import errno
 import os
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable
+from typing import Protocol
 
 from gaeport.errors import file_error
 from gaeport.fs import leases
-from gaeport.fs.inode import Inode, guarded
+from gaeport.fs.content import View
+from gaeport.fs.inode import guarded
+from gaeport.fs.leases import Leases
 from gaeport.fs.locks import Claim, Family, Holder, Span
 from gaeport.fs.volume import Attributes
 
-if TYPE_CHECKING:
-    from gaeport.fs.datastore import DatastoreVolume
+
+class OpenInode(Protocol):
+    """A file that is open in this process: one for all its handles. See `gaeport.fs.inode.Inode`."""
+
+    lock: "threading.RLock"
+    view: View
+    writers: int
+
+    @property
+    def ino(self) -> int: ...
+    @property
+    def path(self) -> str: ...
+    def attributes(self) -> Attributes: ...
+    def read(self, offset: int, length: int) -> bytes: ...
+    def write(self, offset: int, data: bytes | memoryview) -> None: ...
+    def append(self, data: bytes | memoryview) -> int: ...
+    def truncate(self, size: int) -> None: ...
+    def commit(self) -> None: ...
+    def reload(self) -> None: ...
+    def revert(self) -> None: ...
+    def set(self, fields: dict[str, int]) -> None: ...
+    def change(self, fields: dict[str, int]) -> None: ...
+
+
+class Keeper(Protocol):
+    """The volume that an open file belongs to."""
+
+    @property
+    def leases(self) -> Leases: ...
+    @property
+    def released(self) -> Callable[..., None]:
+        """Called with the OpenInode that it made itself, and `writer=`."""
 
 
 class Handle:
@@ -24,7 +58,7 @@ class Handle:
         changes: whether it may be written, or its opening created or cut the file: its close commits.
     """
 
-    def __init__(self, volume: "DatastoreVolume", inode: Inode, flags: int, *, changes: bool) -> None:
+    def __init__(self, volume: Keeper, inode: OpenInode, flags: int, *, changes: bool) -> None:
         self._volume = volume
         self._inode = inode
         self._writable = writable(flags)
@@ -33,7 +67,7 @@ class Handle:
         self._owner = ""
 
     @property
-    def shared(self) -> Inode:
+    def shared(self) -> OpenInode:
         """What all handles of the file in this process have in common."""
         return self._inode
 

@@ -33,7 +33,8 @@ def mount(
     Args:
         path: the directory, relative to the working directory; it need not exist on disk. A pattern
             (`applications/*/uploads`) stands for every directory that it fits now.
-        store: what keeps the files: "datastore", or "log" to make log entries of what is written.
+        store: what keeps the files: "datastore"; "gcs" for one object a file, under its own name; or "log" to make
+            log entries of what is written.
         bucket: the Cloud Storage bucket for large content; by default the settings' one.
         prefix: put before the names of this mount's objects in the bucket.
         overlay: whether files that are in the directory on disk are visible until written or removed.
@@ -115,6 +116,10 @@ def volume_of(item: MountSettings, root: str) -> Volume:
         from gaeport.fs.log_volume import LogVolume
 
         return LogVolume(item.name, root)
+    if item.store == "gcs":
+        from gaeport.fs import gcs
+
+        return gcs.make_volume(item, root)
     from gaeport.fs.datastore import make_volume
 
     return make_volume(item, root)

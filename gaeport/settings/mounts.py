@@ -11,7 +11,7 @@ from gaeport.settings.checking import check, keys_of
 INLINE_LIMIT = 524_288  # bytes; half an entity, so that a rewrite and its index rows always fit the 1,048,572 B limit
 MAX_INLINE_LIMIT = 917_504  # bytes; leaves 128 KiB of an entity for everything else in it
 
-StoreName = Literal["datastore", "log"]
+StoreName = Literal["datastore", "gcs", "log"]
 
 
 @dataclass(frozen=True, slots=True)

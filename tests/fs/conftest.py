@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gaeport import settings
-from gaeport.fs import mounts, patch, paths
+from gaeport.fs import gcs, mounts, patch, paths
 from gaeport.fs.datastore import make_volume
 from gaeport.fs.volume import Volume
 from tests.fs.memory_volume import MemoryVolume
@@ -29,12 +29,15 @@ def application(tmp_path: Path) -> Iterator[Path]:
     assert paths.mounts() == ()
 
 
-@pytest.fixture(params=["memory", "datastore"])
+@pytest.fixture(params=["memory", "datastore", "gcs"])
 def any_volume(request: pytest.FixtureRequest, application: Path) -> Volume:
-    """What keeps the files of `everywhere`: a volume in memory, and the real one on the embedded Datastore."""
+    """What keeps the files of `everywhere`: a volume in memory, and the real ones, embedded."""
     if request.param == "memory":
         return MemoryVolume(str(application / "uploads"))
-    return make_volume(settings.MountSettings(path="uploads", name="uploads"), str(application / "uploads"))
+    root = str(application / "uploads")
+    if request.param == "gcs":
+        return gcs.make_volume(settings.MountSettings(path="uploads", store="gcs", prefix="media/"), root)
+    return make_volume(settings.MountSettings(path="uploads", name="uploads"), root)
 
 
 @pytest.fixture
