@@ -102,6 +102,7 @@ def _name(absolute: str, settings: Settings) -> str:
 
 def _mount_settings(item: MountSettings, settings: Settings) -> None:
     _check(item.path, native.realpath(item.path), settings)
+    _check_objects(item, settings)
     attach(item.path, volume_of(item, native.realpath(item.path)), item, settings)
 
 
@@ -229,6 +230,19 @@ def _check(spelled: str, root: str, settings: Settings) -> None:
             raise ConfigurationError(
                 f"{spelled} cannot be mounted: {inner} lies inside {outer}, and mounts cannot be nested; "
                 "mount one of them, or two folders beside each other"
+            )
+
+
+def _check_objects(item: MountSettings, settings: Settings) -> None:
+    """Refuse two mounts of the same objects: what is open in one would not be seen in the other."""
+    for other in paths.mounts():
+        known = other.settings
+        if known is None or item.store != "gcs" or known.store != "gcs" or known.prefix != item.prefix:
+            continue
+        if (known.bucket or settings.bucket) == (item.bucket or settings.bucket):
+            raise ConfigurationError(
+                f"{item.path} cannot be mounted: {other.spelled} has the same bucket and prefix "
+                f'({known.bucket or settings.bucket or "none"}, "{item.prefix}"); give each its own prefix'
             )
 
 
