@@ -69,13 +69,17 @@ class Refused(Exception):
         self.status = status
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 100  # connections at once that wait to be accepted
+
+
 @contextmanager
 def running() -> Iterator[Bucket]:
     """Run a server with an empty bucket on a free port of 127.0.0.1."""
     bucket = Bucket()
     bucket.hold.set()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(bucket))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _handler(bucket))
     bucket.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -134,6 +138,8 @@ class _Request:
 
     def answer(self) -> Answer:
         root = f"/storage/v1/b/{self.bucket.name}/o"
+        if self.raw == root[:-2]:
+            return _json({"kind": "storage#bucket", "name": self.bucket.name, "id": self.bucket.name})
         if self.raw == f"/upload{root}":
             return self.uploaded()
         if self.raw.startswith(f"/download{root}/"):
@@ -257,7 +263,7 @@ class _Request:
         draft, data = self.bucket.sessions[session]
         if self.method == "DELETE":
             del self.bucket.sessions[session]
-            return 499, {}, b""
+            return 204, {}, b""
         given = re.fullmatch(r"bytes (?:\*|(\d+)-\d+)/(\*|\d+)", self.headers["Content-Range"])
         assert given is not None
         done = self.objects.stat(draft.name)

@@ -144,11 +144,7 @@ class CloudWriter:
         upload, self._upload, self._waiting = self._upload, None, None
         if upload is None:
             return
-        try:
-            with translated(self._name):
-                upload.terminate()
-        except OSError:
-            pass  # an upload without an end is dropped by Cloud Storage after a week, and is never readable
+        cancel(upload)
 
     def _send_chunk(self, waiting: bytearray) -> None:
         start = time.perf_counter()
@@ -182,6 +178,23 @@ class CloudWriter:
             found = self._store.object(self._name)
             found.reload(timeout=TIMEOUT, retry=retry())
             return bool((found.metadata or {}).get(_WRITER) == self._nonce)
+
+
+def cancel(upload: Any) -> None:
+    """End a resumable upload, begun by `Blob.open`, without an object. Never raises.
+
+    Not by its own `terminate`: that one names the bucket in place of the upload, and where it fails the garbage
+    collector closes the writer, which stores what was sent so far.
+    """
+    begun: Any = upload._upload_and_transport  # it has no public name
+    upload._buffer.close()
+    try:
+        if begun and begun[0].resumable_url:
+            session, transport = begun
+            with translated("an upload"):
+                transport.delete(session.resumable_url, headers={"Content-Length": "0"}, timeout=TIMEOUT)
+    except OSError:
+        pass  # an upload without an end is dropped by Cloud Storage after a week, and is never readable
 
 
 def _conditions() -> dict[str, Any]:

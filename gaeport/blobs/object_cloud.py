@@ -300,11 +300,7 @@ class CloudUpload:
         session, self._session, self._waiting = self._session, None, None
         if session is None:
             return
-        try:
-            with translated(self._draft.name):
-                session.terminate()
-        except OSError:
-            pass  # an upload without an end is dropped by Cloud Storage after a week, and is never readable
+        cloud.cancel(session)
 
     def _send(self, waiting: bytearray) -> None:
         if self._session is None:
