@@ -30,15 +30,13 @@ class Directories:
     def scandir(self, path: Path) -> list[tuple[str, Attributes]]:
         """Return the entries of a directory with their attributes, all from the listing."""
         began, changes = time.monotonic(), self._tree.changes
-        listed = list(self._tree.objects.scan(self._tree.names.below(path))) if self._is_nameable(path) else []
+        listed = list(self._tree.objects.scan(self._tree.names.below(path))) if self._tree.names.can_be(path) else []
         if not listed and path:
             node = self._tree.resolve(path)
-            if not node.exists:
-                raise file_error(errno.ENOENT, "/".join(path))
-            if node.kind != "dir":
-                raise file_error(errno.ENOTDIR, "/".join(path))
+            self._tree.demand_directory(node, path)
             if node.path != path:
                 path = node.path
+            if self._tree.names.can_be(path):
                 listed = list(self._tree.objects.scan(self._tree.names.below(path)))
         nodes = self._nodes(path, listed)
         self._tree.remember(list(nodes.values()), began, changes)
@@ -46,9 +44,6 @@ class Directories:
         for inode in self._volume.pending_in(path):
             rows[inode.path_parts[-1]] = inode.attributes()
         return list(rows.items())
-
-    def _is_nameable(self, path: Path) -> bool:
-        return bool(self._tree.names.below(path)) or not path
 
     def _nodes(self, path: Path, listed: list[Stored | str]) -> dict[str, Node]:
         """Return what a listing tells, by file names. Objects whose names are no file names are left out."""
@@ -104,10 +99,7 @@ class Directories:
     def rmdir(self, path: Path) -> None:
         """Remove an empty directory."""
         node = self._tree.resolve(path, follow=False)
-        if not node.exists and self._volume.pending_at(node.path) is None:
-            raise file_error(errno.ENOENT, "/".join(path))
-        if node.kind != "dir":
-            raise file_error(errno.ENOTDIR, "/".join(path))
+        self._tree.demand_directory(node, path)
         if not path:
             raise file_error(errno.EBUSY, "/".join(path), "the root of a mount cannot be removed")
         self.demand_empty(node, path)

@@ -7,7 +7,7 @@ and gsutil (--preserve-posix), `gcsfuse_…` of Cloud Storage FUSE. Times are to
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import overload
 
@@ -99,6 +99,22 @@ def facts_of(stored: Stored, ino: int) -> Facts:
         stored.size,
         target,
     )
+
+
+def changed(facts: Facts, fields: Mapping[str, int]) -> Facts:
+    """Return facts with some of them set; with another owner, a file loses the bits that let it run as its owner."""
+    if facts.kind == "file" and fields.keys() <= {"uid", "gid"}:
+        gone = stat.S_ISUID | (stat.S_ISGID if facts.mode & stat.S_IXGRP else 0)
+        facts = replace(facts, mode=facts.mode & ~gone)
+    return replace(facts, **fields)  # type: ignore[arg-type]  # the names are those of whole numbers
+
+
+def told(facts: Facts, fields: Mapping[str, int]) -> dict[str, str]:
+    """Return the metadata that tell facts of which `fields` were set, also where they are the usual ones again."""
+    found = metadata_of(facts) | {MODE: f"{facts.mode:o}"}
+    if "uid" in fields or "gid" in fields:
+        found |= {UID: str(facts.uid), GID: str(facts.gid)}
+    return found
 
 
 def metadata_of(facts: Facts) -> dict[str, str]:

@@ -15,7 +15,7 @@ from gaeport.blobs.objects import OPERATION, Conflict, Draft, ObjectUpload, Stor
 from gaeport.errors import file_error
 from gaeport.fs import disk
 from gaeport.fs.content import Changes, Extent, Memory, Piece, View
-from gaeport.fs.gcs_facts import INO, Facts, facts_of, metadata_of
+from gaeport.fs.gcs_facts import INO, Facts, changed, facts_of, metadata_of, told
 from gaeport.fs.gcs_names import content_type
 from gaeport.fs.gcs_reading import WHOLE, Reader
 from gaeport.fs.inode import attempts, guarded
@@ -90,8 +90,8 @@ class GcsInode:
         """Return what fstat tells, changes included."""
         with self.lock:
             facts = replace(self.facts, size=self.view.size)
-            if self.dirty and self._modified is not None:
-                facts = replace(facts, mtime=self._modified, ctime=self._modified)
+            if (self.dirty or not self.linked) and self._modified is not None:
+                facts = replace(facts, mtime=self._modified, ctime=max(self._modified, facts.ctime))
             found = facts.attributes(self._volume.tree.dev)
             return found if self.linked else replace(found, nlink=0)
 
@@ -242,11 +242,38 @@ class GcsInode:
         self.stored = stored
         self.facts = facts_of(stored, self.ino)
 
-    def set(self, facts: Facts) -> None:
-        """Take over attributes that were set by path."""
+    def set(self, fields: dict[str, int]) -> None:
+        """Take over attributes, to be stored with the content: mode, uid, gid, atime, mtime."""
         with self.lock:
-            mtime = facts.mtime if facts.mtime != self.facts.mtime else self._modified
-            self.facts, self._modified = facts, mtime
+            self.facts = changed(self.facts, fields)
+            if "mtime" in fields:
+                self._modified = fields["mtime"]
+
+    def change(self, fields: dict[str, int]) -> None:
+        """Set attributes of the file that is open, and store them; only here, once its name is gone."""
+        with self.lock:
+            if self.linked and self.stored is None and not self.pending:
+                self.created = True  # only deployed so far
+            self.commit()
+            for _ in attempts(self.path):
+                if not self.linked or self.stored is None:
+                    return self.set(fields)
+                if self._changed_once(self.stored, fields):
+                    return None
+            return None
+
+    def _changed_once(self, stored: Stored, fields: dict[str, int]) -> bool:
+        try:
+            self.patched(self._volume.objects.patch(stored, told(changed(self.facts, fields), fields)), stored)
+        except Conflict:
+            found = self._volume.objects.stat(self._volume.names.of(self.path_parts))
+            if found is None or not self._is_mine(found):
+                raise file_error(errno.ESTALE, self.path, _REPLACED) from None
+            self.refresh(found)
+            return False
+        finally:
+            self._volume.tree.changed()
+        return True
 
     def patched(self, stored: Stored, base: Stored) -> None:
         """Take over an object whose metadata this process has just set."""
@@ -366,9 +393,7 @@ class GcsInode:
 
     def _draft(self) -> Draft:
         self._mark = secrets.token_hex(8)
-        modified = self._modified
-        if modified is None:
-            modified = time.time_ns() if self.facts.mtime is None or self.changes else self.facts.mtime
+        modified = self.facts.mtime if self._modified is None else self._modified
         metadata = metadata_of(replace(self.facts, mtime=modified))
         metadata[OPERATION] = operations(self.stored, self._mark)
         name = self._volume.names.of(self.path_parts)

@@ -24,6 +24,14 @@ class Names:
         self.bucket = bucket
         self.prefix = prefix
 
+    def can_be(self, path: Path) -> bool:
+        """Tell whether an object may have this name, its length aside: others are never there."""
+        try:
+            self.of(path)
+        except OSError as error:
+            return error.errno == errno.ENAMETOOLONG
+        return True
+
     def of(self, path: Path) -> str:
         """Return the name of a file's object.
 

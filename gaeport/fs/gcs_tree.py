@@ -9,7 +9,7 @@ import threading
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
@@ -68,6 +68,7 @@ class Tree:
         self.root_path = root
         self.overlay = overlay
         self.dev = 0x6800_0000 | zlib.crc32(f"{names.bucket}\0{names.prefix}".encode("utf-8", "replace")) & 0xFF_FFFF
+        self.is_pending: Callable[[Path], bool] = lambda path: False  # created here and not stored yet
         self._began = time.time_ns()
         self._ttl = attr_ttl
         self._known: OrderedDict[Path, tuple[float, Node]] = OrderedDict()
@@ -107,17 +108,21 @@ class Tree:
         if self._is_prefix(path, recent):
             return Node(path, self.directory_facts(path))
         node = self._resolve(path, True, recent, links)
-        if not node.exists:
+        self.demand_directory(node, path)
+        return node
+
+    def demand_directory(self, node: Node, path: Path) -> None:
+        """Raise ENOENT or ENOTDIR where a path, which led to this node, names no directory."""
+        if not node.exists and not self.is_pending(node.path):
             raise file_error(errno.ENOENT, "/".join(path))
         if node.kind != "dir":
             raise file_error(errno.ENOTDIR, "/".join(path))
-        return node
 
     def _is_prefix(self, path: Path, recent: bool) -> bool:
         known = self._recall(path) if recent else None
         if known is not None:
             return known.kind == "dir"
-        return any(True for _ in self.objects.scan(self.names.below(path), deep=True, limit=1))
+        return self.names.can_be(path) and any(True for _ in self.objects.scan(self.names.below(path), deep=True, limit=1))
 
     def look(self, path: Path, *, recent: bool = False) -> Node:
         """Return what a name stands for itself, links not followed, the directories above it not looked at."""
@@ -136,11 +141,12 @@ class Tree:
             node.stored = self.objects.stat(self.names.prefix) if self.names.prefix else None
             node.facts = self.directory_facts(path, node.stored)
             return node
-        node.stored = self.objects.stat(self.names.of(path))
+        known = self.names.can_be(path)
+        node.stored = self.objects.stat(self.names.of(path)) if known else None
         if node.stored is not None:
             node.facts = facts_of(node.stored, self.names.ino(path))
             return node
-        first = next(iter(self.objects.scan(self.names.below(path), deep=True, limit=1)), None)
+        first = next(iter(self.objects.scan(self.names.below(path), deep=True, limit=1)), None) if known else None
         if isinstance(first, Stored):
             node.stored = first if first.name == self.names.below(path) else None
             node.facts = self.directory_facts(path, node.stored)

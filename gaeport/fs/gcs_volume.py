@@ -8,14 +8,13 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from gaeport import datastore
 from gaeport.blobs.objects import OPERATION, Conflict, Draft, ObjectStore, Stored, operations
 from gaeport.errors import file_error
 from gaeport.fs.gcs_directories import DEPLOYED, Directories
-from gaeport.fs.gcs_facts import Facts, facts_of, metadata_of, new_facts
+from gaeport.fs.gcs_facts import changed, facts_of, metadata_of, new_facts, told
 from gaeport.fs.gcs_inode import GcsInode
 from gaeport.fs.gcs_renames import Renames
 from gaeport.fs.gcs_tree import Node, Tree
@@ -36,6 +35,7 @@ class GcsVolume:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
+        tree.is_pending = lambda path: path in self._pending
         self.leases = Leases(datastore.own_client)
         self._lock = threading.RLock()
         self._open: dict[int, GcsInode] = {}
@@ -102,24 +102,26 @@ class GcsVolume:
             self._check_open(node, path, flags)
             if exclusive:
                 return self._exclusive(node, flags, mode)
+            known = self.inode_of(node)
             inode = self._shared_inode(node, mode)
+            created = not node.exists and known is None
             try:
                 if not flags & (os.O_TRUNC | os.O_WRONLY):
                     inode.load()
             except Conflict:
                 continue  # somebody replaced it between the two calls
-            return self._handle(inode, flags)
+            return self._handle(inode, flags, changes=created or bool(flags & os.O_TRUNC) or writable(flags))
         raise AssertionError("attempts ends with an error")
 
-    def _handle(self, inode: GcsInode, flags: int) -> Handle:
+    def _handle(self, inode: GcsInode, flags: int, *, changes: bool) -> Handle:
         with self._lock:
             inode.handles += 1
-            inode.writers += writable(flags)
+            inode.writers += changes
             if inode.pending:
                 self._pending.setdefault(inode.path_parts, inode)
             elif inode.linked:
                 self._open.setdefault(inode.ino, inode)
-        handle = Handle(self, inode, flags)
+        handle = Handle(self, inode, flags, changes=changes)
         if flags & os.O_TRUNC:
             inode.truncate(0)
         return handle
@@ -147,7 +149,7 @@ class GcsVolume:
             inode.insert_exclusively()
         finally:
             self.tree.changed()
-        return self._handle(inode, flags)
+        return self._handle(inode, flags, changes=True)
 
     def _shared_inode(self, node: Node, mode: int) -> GcsInode:
         """Return this process's one object for the file."""
@@ -368,13 +370,13 @@ class GcsVolume:
     def _changed_once(self, node: Node, inode: GcsInode | None, fields: dict[str, int]) -> bool:
         """Set facts; False to look again, since what they are set of had to be stored first."""
         if node.stored is not None:
-            wanted = replace(facts_of(node.stored, self.names.ino(node.path)), **fields)  # type: ignore[arg-type]
+            wanted = changed(facts_of(node.stored, self.names.ino(node.path)), fields)
             made = self.objects.patch(node.stored, told(wanted, fields))
             if inode is not None:
                 inode.patched(made, node.stored)
             return True
         if inode is not None and inode.pending:
-            inode.set(replace(inode.facts, **fields))  # type: ignore[arg-type]
+            inode.set(fields)
             return True
         return self._copied_up(node, inode)
 
@@ -425,13 +427,3 @@ class GcsVolume:
         for inode in self._everything():
             inode.revert()
         self.leases.forget()
-
-
-def told(facts: Facts, fields: dict[str, int]) -> dict[str, str]:
-    """Return the metadata that tell facts of which `fields` were set, those that are the usual ones too."""
-    found = metadata_of(facts)
-    if "mode" in fields:
-        found.setdefault("goog-reserved-posix-mode", f"{facts.mode:o}")
-    if "uid" in fields or "gid" in fields:
-        found |= {"goog-reserved-posix-uid": str(facts.uid), "goog-reserved-posix-gid": str(facts.gid)}
-    return found
