@@ -122,7 +122,9 @@ class Tree:
         known = self._recall(path) if recent else None
         if known is not None:
             return known.kind == "dir"
-        return self.names.can_be(path) and any(True for _ in self.objects.scan(self.names.below(path), deep=True, limit=1))
+        if not self.names.can_be(path):
+            return False
+        return any(True for _ in self.objects.scan(self.names.below(path), deep=True, limit=1))
 
     def look(self, path: Path, *, recent: bool = False) -> Node:
         """Return what a name stands for itself, links not followed, the directories above it not looked at."""
