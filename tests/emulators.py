@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -57,10 +58,24 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     It is fake-gcs-server, which honours preconditions, ranges and resumable uploads; buckets are made by `make_bucket`.
     """
-    log = tmp_path_factory.mktemp("gcs") / "server.log"
-    port = _free_port()
+    with cloud_storage(tmp_path_factory.mktemp("gcs") / "server.log") as url:
+        yield url
+
+
+@contextmanager
+def cloud_storage(log: Path, port: int = 0, public: str = "", folder: Path | None = None) -> Iterator[str]:
+    """Run a Cloud Storage server; yields its URL.
+
+    Args:
+        log: where its output goes.
+        port: by default a free one.
+        public: the URL that it tells clients to send the rest of an upload to; by default its own.
+        folder: where it keeps the objects; by default in memory.
+    """
+    port = port or free_port()
     url = f"http://127.0.0.1:{port}"
-    options = ["-backend=memory", "-scheme=http", "-host=127.0.0.1", f"-port={port}", f"-external-url={url}"]
+    backend = ["-backend=memory"] if folder is None else ["-backend=filesystem", f"-filesystem-root={folder}"]
+    options = [*backend, "-scheme=http", "-host=127.0.0.1", f"-port={port}", f"-external-url={public or url}"]
     with open(log, "wb") as output:
         command = [str(_gcs_program()), *options, "-log-level=error"]
         server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
@@ -89,7 +104,8 @@ def _gcs_program() -> Path:
     return Path(str(next(item for item in folder.iterdir() if item.name.startswith("fake-gcs-server"))))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

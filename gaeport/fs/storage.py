@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gaeport.blobs import BlobStore
 from gaeport.datastore.client import Client, retried
@@ -28,6 +28,8 @@ BLOCK = 1 << 20  # bytes read ahead around a small read of a blob
 LEAST_NAMES = 16  # that one call registers for an upload
 NAMES = 5_000  # sources in one Garbage entity; some 60 bytes each
 CACHED_BLOCKS = 8
+AHEAD = 8 << 20  # bytes of a blob asked for at once where it is read in sequence; blobs of long writes are no larger
+STREAMS = 2  # blobs read in sequence at once, of which what was asked for ahead is kept
 RUN = 13  # small chunks in a row, after which they are joined
 SMALL = 128 << 10  # bytes
 MANY = 1000  # pieces; an Entry has room for about 10,000
@@ -97,6 +99,15 @@ class Upload:
         return self._connect().key("Upload", self._id)
 
 
+class Stream(NamedTuple):
+    """Where a blob is read next if it is read in sequence, what is there already from that offset on, and whether the
+    blob ends with that."""
+
+    offset: int
+    waiting: memoryview
+    ended: bool
+
+
 @dataclass(slots=True)
 class Settled:
     """What a commit must carry to publish a content.
@@ -131,6 +142,7 @@ class Storage:
         self.inline_limit = inline_limit
         self._lock = threading.Lock()
         self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._streams: OrderedDict[str, Stream] = OrderedDict()
 
     def hold(self) -> list[Any]:
         """Take the lock; returns it, to be released after a fork."""
@@ -145,7 +157,7 @@ class Storage:
             whole = self._block(extent.source, 0)
             return whole[extent.offset : extent.offset + extent.length]
         if extent.length >= BLOCK:
-            return self._read_blob(extent.source, extent.offset, extent.length)
+            return self._read_on(extent.source, extent.offset, extent.length)
         return self._read_blocks(extent)
 
     def settle(self, view: View, ino: int, upload: Callable[[], Upload], *, appending: bool) -> Settled:
@@ -305,6 +317,25 @@ class Storage:
             raise FileNotFoundError(f"blob {source[2:]!r} needs a bucket, and none is set")
         return self._blobs.read(source[2:], offset, length)
 
+    def _read_on(self, source: str, offset: int, length: int) -> bytes:
+        """Return bytes of a blob; from the second read in sequence on, more is asked for than is needed yet."""
+        with self._lock:
+            stream = self._streams.pop(source, None)
+        follows = stream is not None and stream.offset == offset
+        waiting, ended = (stream.waiting, stream.ended) if stream is not None and follows else (memoryview(b""), False)
+        if len(waiting) < length and not ended:
+            wanted = max(length, AHEAD) if follows else length
+            waiting = memoryview(self._read_blob(source, offset, wanted))
+            ended = len(waiting) < wanted
+        found = bytes(waiting[:length])
+        with self._lock:
+            if len(found) == length:
+                rest = waiting[length:]  # an empty one would still hold all that was read
+                self._streams[source] = Stream(offset + length, rest if rest.nbytes else memoryview(b""), ended)
+            while len(self._streams) > STREAMS:
+                self._streams.popitem(last=False)
+        return found
+
     def _read_blocks(self, extent: Extent) -> bytes:
         first, last = extent.offset // BLOCK, (extent.offset + extent.length - 1) // BLOCK
         data = b"".join(self._block(extent.source, number) for number in range(first, last + 1))
@@ -316,7 +347,7 @@ class Storage:
             if (source, number) in self._blocks:
                 self._blocks.move_to_end((source, number))
                 return self._blocks[source, number]
-        data = self._read_chunk(source) if source.startswith("c:") else self._read_blob(source, number * BLOCK, BLOCK)
+        data = self._read_chunk(source) if source.startswith("c:") else self._read_on(source, number * BLOCK, BLOCK)
         with self._lock:
             self._blocks[source, number] = data
             while len(self._blocks) > CACHED_BLOCKS:

@@ -6,12 +6,13 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib import import_module
 
 from gaeport.devserver.emulator import Emulator
 from gaeport.errors import ConfigurationError, EmulatorError
 from tests.benchmarks.options import ROOT, Options, forget_variables
-from tests.benchmarks.report import Section, as_markdown, as_text, machine
+from tests.benchmarks.report import Section, as_markdown, as_text, machine, with_sections
 
 SECTIONS = (
     "imports",
@@ -25,8 +26,10 @@ SECTIONS = (
     "overhead",
     "dal",
     "startup",
+    "folders",
     "copies",
     "syncs",
+    "peers",
 )
 
 
@@ -35,15 +38,16 @@ def main() -> int:
     arguments = _parse()
     forget_variables()
     options = Options(arguments.emulator_host, arguments.copy_mb << 20, arguments.entities, arguments.files)
+    options = replace(options, folder_files=arguments.folder_files)
     if arguments.only:
         _say(import_module(f"tests.benchmarks.{arguments.only}").measure(options).to_json())
         return 0
     names = arguments.sections or list(SECTIONS)
-    about = machine()
     with ExitStack() as stack:
         host = "" if arguments.no_emulator else _emulator(stack)
-        sections = [_section(name, host, options) for name in names]
-        return _finish(sections, about, host, arguments)
+        emulator = "with Google's Firestore emulator (Datastore mode)" if host else "without emulator"
+        sections = {name: (f"{machine()}; {emulator}", _section(name, host, options)) for name in names}
+        return _finish(sections, arguments)
 
 
 def _parse() -> argparse.Namespace:
@@ -58,6 +62,9 @@ def _parse() -> argparse.Namespace:
         "--entities", type=int, default=100_000, metavar="N", help="entities of a large Datastore (%(default)s)"
     )
     parser.add_argument("--files", type=int, default=20_000, metavar="N", help="files that are synced (%(default)s)")
+    parser.add_argument(
+        "--folder-files", type=int, default=100_000, metavar="N", help="files of a large folder (%(default)s)"
+    )
     parser.add_argument(
         "--large",
         action="store_true",
@@ -87,7 +94,7 @@ def _section(name: str, host: str, options: Options) -> Section:
     start = time.monotonic()
     command = [sys.executable, "-m", "tests.benchmarks", "--only", name, "--emulator-host", host]
     command += ["--copy-mb", str(options.copy_bytes >> 20), "--entities", str(options.entities)]
-    command += ["--files", str(options.files)]
+    command += ["--files", str(options.files), "--folder-files", str(options.folder_files)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         section = Section(name, ("",))
@@ -98,13 +105,14 @@ def _section(name: str, host: str, options: Options) -> Section:
     return section
 
 
-def _finish(sections: list[Section], about: str, host: str, arguments: argparse.Namespace) -> int:
-    missed = [(section.title, row.cells[0]) for section in sections for row in section.rows if row.kept is False]
-    about += "; with Google's Firestore emulator (Datastore mode)" if host else "; without emulator"
-    _say(about)
+def _finish(sections: dict[str, tuple[str, Section]], arguments: argparse.Namespace) -> int:
+    found = [section for _, section in sections.values()]
+    missed = [(section.title, row.cells[0]) for section in found for row in section.rows if row.kept is False]
+    _say(next(iter(sections.values()))[0])
     _say(f"{len(missed)} budgets missed" + "".join(f"\n  {title}: {row}" for title, row in missed))
     if arguments.markdown:
-        _write_markdown(arguments.markdown, sections, about)
+        pages = {name: as_markdown(section, about) for name, (about, section) in sections.items()}
+        _write_markdown(arguments.markdown, pages)
     return 1 if missed and arguments.strict else 0
 
 
@@ -113,17 +121,13 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-MARKER = "<!-- The rest of this page is written by make bench -->"
-
-
-def _write_markdown(path: str, sections: list[Section], about: str) -> None:
-    head = ""
+def _write_markdown(path: str, sections: dict[str, str]) -> None:
+    page = ""
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
-            head = file.read().partition(MARKER)[0]
-    body = "\n".join(as_markdown(section) for section in sections)
+            page = file.read()
     with open(path, "w", encoding="utf-8") as file:
-        file.write(f"{head}{MARKER}\n\nMeasured {about}.\n\n{body}")
+        file.write(with_sections(page, sections, SECTIONS))
 
 
 if __name__ == "__main__":

@@ -10,22 +10,21 @@ LINUX = os.path.exists("/proc/self/clear_refs")
 
 
 def peak() -> int:
-    """Return the most bytes that this process had resident since `reset_peak`, or since it began."""
+    """Return the most bytes that this process had resident since it began."""
     if LINUX:
         return _status("self", "VmHWM")
     unit = 1 if sys.platform.startswith("darwin") else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def reset_peak() -> None:
-    """Let `peak` begin anew from what is resident now (Linux; elsewhere it stays the peak since the start)."""
-    if LINUX:
-        Path("/proc/self/clear_refs").write_text("5")  # "5": the peak; see proc(5)
-
-
 def peak_of(pid: int) -> int:
     """Return the most bytes that a process had resident (Linux)."""
     return _status(str(pid), "VmHWM")
+
+
+def reset_peak_of(pid: int) -> None:
+    """Let the peak of a process begin anew from what is resident now (Linux)."""
+    Path("/proc", str(pid), "clear_refs").write_text("5")  # "5": the peak; see proc(5)
 
 
 def share_of(pid: int) -> int:

@@ -35,12 +35,14 @@ class Options:
         copy_bytes: the size of the file that the copies copy.
         entities: how many make a large Datastore.
         files: how many are synced.
+        folder_files: how many make a large folder.
     """
 
     emulator: str
     copy_bytes: int
     entities: int
     files: int = 20_000
+    folder_files: int = 100_000
 
 
 def forget_variables() -> None:

@@ -3,7 +3,8 @@
 import json
 import os
 import platform
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 
@@ -73,10 +74,35 @@ def as_text(section: Section) -> str:
     return "\n".join([*lines, *(f"  {note}" for note in section.notes), ""])
 
 
-def as_markdown(section: Section) -> str:
-    """Return a section as Markdown, its heading one of the second level."""
+MARKER = "<!-- The rest of this page is written by make bench -->"
+_OPENING = re.compile(r"^<!-- section (\w+) -->\n", re.MULTILINE)
+
+
+def with_sections(page: str, sections: dict[str, str], order: Sequence[str]) -> str:
+    """Return a page with sections put in the place of those of the same names; others stay as they are.
+
+    Args:
+        page: a page of this kind, or "".
+        sections: Markdown by name.
+        order: the order of the names.
+    """
+    head, _, body = page.partition(MARKER)
+    pieces = _OPENING.split(body)  # what stands before the first, and then name and text of each
+    kept = {name: text.strip() for name, text in zip(pieces[1::2], pieces[2::2], strict=True)} | sections
+    written = [f"<!-- section {name} -->\n{kept[name].strip()}\n" for name in order if name in kept]
+    return f"{head}{MARKER}\n\n" + "\n".join(written)
+
+
+def as_markdown(section: Section, about: str = "") -> str:
+    """Return a section as Markdown, its heading one of the second level.
+
+    Args:
+        section: the table.
+        about: when and where it was measured; "" says nothing of that.
+    """
     head, *rows = section.grid()
-    lines = [f"## {section.title}", "", _line(head), _line(["---", *("---:" for _ in head[1:])])]
+    lines = [f"## {section.title}", "", *([f"Measured {about}.", ""] if about else [])]
+    lines += [_line(head), _line(["---", *("---:" for _ in head[1:])])]
     lines += [_line([*row[:-1], f"**{row[-1]}**" if row[-1] == "MISSED" else row[-1]]) for row in rows]
     return "\n".join([*lines, *(f"\n{note}" for note in section.notes), ""])
 

@@ -38,7 +38,7 @@ def measure(options: Options) -> Section:
     if not options.emulator:
         section.notes.append("Not measured without the emulator.")
         return section
-    with application("disk") as root, _served(root / "served") as host:
+    with application("disk") as root, served(root / "served") as host:
         clients = [over_grpc(address, datastore.client()) for address in (options.emulator, host)]
         for client in clients:
             fill(client, _KIND, _ENTITIES)
@@ -53,7 +53,7 @@ def measure(options: Options) -> Section:
 
 
 @contextmanager
-def _served(folder: Path) -> Iterator[str]:
+def served(folder: Path) -> Iterator[str]:
     """Run `gaeport datastore`; yields its "host:port"."""
     command = [sys.executable, "-m", "gaeport", "datastore", "--port", "0", "--data", str(folder)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

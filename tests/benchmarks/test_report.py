@@ -1,6 +1,6 @@
 """The tables of `make bench`."""
 
-from tests.benchmarks.report import Section, as_markdown, as_text, machine
+from tests.benchmarks.report import Section, as_markdown, as_text, machine, with_sections
 from tests.benchmarks.timing import least, summary
 
 
@@ -26,6 +26,15 @@ def test_a_table_is_aligned_and_tells_which_budgets_were_kept() -> None:
 
 def test_a_table_in_markdown_sets_off_what_was_missed() -> None:
     assert "| a longer one | 1234 | ≤ 9 | **MISSED** |" in as_markdown(_section())
+
+
+def test_a_page_keeps_the_sections_that_were_not_measured_again() -> None:
+    order = ("one", "two", "three")
+    page = with_sections("Introduction.\n\n", {"three": "## 3", "one": "## 1, old"}, order)
+    page = with_sections(page, {"two": "## 2", "one": "## 1, new"}, order)
+    assert page.startswith("Introduction.\n\n<!--")
+    assert [line for line in page.splitlines() if line.startswith("##")] == ["## 1, new", "## 2", "## 3"]
+    assert with_sections(page, {}, order) == page
 
 
 def test_a_section_passes_unchanged_from_one_process_to_another() -> None:
