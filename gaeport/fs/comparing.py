@@ -68,12 +68,14 @@ class Comparison:
     Attributes:
         checksum: whether contents decide, instead of sizes and times.
         delete: whether names that only the target has are to go, so that their directories' times change.
+        everything: whether files count as different whatever they are.
         excluded: patterns of names (or, with a slash, of paths) that are left alone on both sides; one that ends in a
             slash fits directories only.
     """
 
     checksum: bool = False
     delete: bool = False
+    everything: bool = False
     excluded: Sequence[str] = ()
 
     def leaves_out(self, path: Path, kind: str) -> bool:
@@ -203,7 +205,7 @@ class Comparer:
         self._file(path, item, former, found)
 
     def _file(self, path: Path, item: Item, former: Item | None, found: Differences) -> None:
-        if former is None or (former.kind, former.size) != (item.kind, item.size):
+        if former is None or self._how.everything or (former.kind, former.size) != (item.kind, item.size):
             found.jobs.append(Job(path, item, former.kind if former is not None else ""))
         elif self._how.checksum:
             found.undecided.append((Job(path, item, former.kind), _alike(item, former)))

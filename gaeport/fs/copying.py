@@ -5,14 +5,18 @@ A file appears under its name when it is complete: interrupted, a copy leaves th
 
 import errno
 import os
-import secrets
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
 
 from gaeport.errors import file_error
+from gaeport.fs.comparing import Comparer, Comparison, Differences
+from gaeport.fs.located import side_of
 from gaeport.fs.progress import Progress, size
+from gaeport.fs.sides import Item, Job
+from gaeport.fs.syncing import Done, Sync
+from gaeport.fs.workers import Workers
 
 PIECE = 1 << 20  # bytes read and written at a time
 
@@ -31,20 +35,21 @@ def destinations(sources: list[str], target: str) -> list[tuple[str, str]]:
 
 
 def copy(source: str, target: str, progress: Progress, *, recursive: bool, times: bool = False) -> int:
-    """Copy a file, or with `recursive` a directory with everything in it, links as links.
+    """Copy a file, or with `recursive` a directory with everything in it, links as links; many small files at a time.
 
     Args:
         source: what to copy.
         target: the path of the copy itself; files there are replaced, directories are merged.
         progress: is told how far it is.
         recursive: whether a directory may be copied.
-        times: whether the copies get the originals' times.
+        times: whether the copies get the originals' times, and directories their modes.
 
     Returns:
         The number of files.
 
     Raises:
-        OSError: EISDIR for a directory without `recursive`, EINVAL for one into itself; what a file operation gives.
+        OSError: EISDIR for a directory without `recursive`, EINVAL for one into itself; what a file operation gives:
+            the first of those that failed, when the others are copied.
     """
     if not is_directory(source):
         copy_file(source, target, progress, times=times)
@@ -53,14 +58,61 @@ def copy(source: str, target: str, progress: Progress, *, recursive: bool, times
         raise file_error(errno.EISDIR, source, "-r copies directories")
     if inside(target, source):
         raise file_error(errno.EINVAL, target, f"it lies in {source}")
-    count = 0
-    for original, made in _tree(source, target):
-        if os.path.islink(original):
-            _copy_link(original, made)
-        else:
-            copy_file(original, made, progress, times=times)
-        count += 1
-    return count
+    os.makedirs(target, exist_ok=True)
+    with Workers() as workers:
+        return _Tree(source, target, workers, progress).copy(times=times)
+
+
+class _Tree:
+    """The copy of one directory."""
+
+    def __init__(self, source: str, target: str, workers: Workers, progress: Progress) -> None:
+        self._names = source, target
+        self._source, self._target = side_of(source), side_of(target, target=True)
+        self._workers = workers
+        self._progress = progress
+
+    def copy(self, *, times: bool) -> int:
+        """Copy everything. Returns the number of files and links."""
+        found = self._listed()
+        if found.blocked:
+            path, kind = found.blocked[0]
+            raise file_error(errno.EISDIR if kind == "dir" else errno.ENOTDIR, self._target.spelled(path))
+        linked = [job for job in found.jobs if job.former == "link" and job.item.kind == "file"]
+        found.jobs = [job for job in found.jobs if job not in linked] if linked else found.jobs
+        made = {item.path for item in found.made}
+        found.assigned = [item for item in found.assigned if times and item.path in made]
+        done = Sync(self._source, self._target, self._workers, self._reporter(found), times=times).run(found)
+        for job in linked:  # what they lead to is written, as by cp
+            names = self._source.spelled(job.path), self._target.spelled(job.path)
+            copy_file(*names, self._progress, times=times)
+        if times:
+            self._assign_top()
+        for _, error in (*found.failures, *done.failures):
+            raise error
+        for path in found.skipped:
+            raise file_error(errno.EINVAL, self._source.spelled(path), "neither file, directory nor link")
+        return done.files + len(linked)
+
+    def _listed(self) -> Differences:
+        def report(sofar: Differences) -> None:
+            self._progress.tell(f"{sofar.files:,} files in {sofar.directories:,} directories found")
+
+        how = Comparison(everything=True)
+        return Comparer(self._source, self._target, how, self._workers, report).run()
+
+    def _reporter(self, found: Differences) -> Callable[[Done], None]:
+        total = max(1, found.size)
+
+        def report(done: Done) -> None:
+            self._progress.tell(f"{done.files:,} of {found.files:,} files, {size(done.size)}", done.size / total)
+
+        return report
+
+    def _assign_top(self) -> None:
+        status = os.stat(self._names[0])
+        os.chmod(self._names[1], stat.S_IMODE(status.st_mode))
+        os.utime(self._names[1], ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def move(source: str, target: str, progress: Progress) -> None:
@@ -111,18 +163,12 @@ def copy_file(source: str, target: str, progress: Progress, *, times: bool = Fal
     if os.path.isdir(target):
         raise file_error(errno.EISDIR, target)
     final = os.path.realpath(target) if os.path.islink(target) else target
-    # 10 characters longer at most: a name near the limit of 255 bytes is cut
-    temporary = os.path.join(os.path.dirname(final), f".{os.path.basename(final)[:60]}.{secrets.token_hex(4)}")
-    try:
-        _copy_content(source, temporary, status.st_size, progress)
-        os.chmod(temporary, stat.S_IMODE(status.st_mode))
-        if times:
-            os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
-        os.replace(temporary, final)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
+    now = time.time_ns()
+    kept = (status.st_mtime_ns, status.st_atime_ns) if times else (now, now)
+    item = Item("file", status.st_size, *kept, stat.S_IMODE(status.st_mode))
+    former = "file" if os.path.exists(final) else ""
+    folder = side_of(os.path.dirname(final) or ".")
+    folder.write_pieces(Job((os.path.basename(final),), item, former), _pieces(source, status.st_size, progress))
 
 
 def is_directory(path: str) -> bool:
@@ -138,11 +184,11 @@ def inside(path: str, folder: str) -> bool:
     return f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(folder)}/")
 
 
-def _copy_content(source: str, target: str, length: int, progress: Progress) -> None:
+def _pieces(source: str, length: int, progress: Progress) -> Iterator[bytes]:
     done = 0
-    with open(source, "rb") as reading, open(target, "xb") as writing:
+    with open(source, "rb") as reading:
         while piece := reading.read(PIECE):
-            writing.write(piece)
+            yield piece
             done += len(piece)
             progress.tell(f"{source}  {size(done)}", done / length if length else None)
 
@@ -151,16 +197,3 @@ def _copy_link(source: str, target: str) -> None:
     if os.path.lexists(target):
         os.unlink(target)
     os.symlink(os.readlink(source), target)
-
-
-def _tree(source: str, target: str) -> Iterator[tuple[str, str]]:
-    """Make the directories below `target`, and yield each file and link with its new path."""
-    os.makedirs(target, exist_ok=True)
-    with os.scandir(source) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    for entry in entries:
-        made = os.path.join(target, entry.name)
-        if entry.is_dir(follow_symlinks=False):
-            yield from _tree(entry.path, made)
-        else:
-            yield entry.path, made

@@ -8,17 +8,14 @@ from dataclasses import dataclass
 
 from gaeport import meter
 from gaeport.errors import ConfigurationError
-from gaeport.fs import paths
 from gaeport.fs.comparing import Comparer, Comparison, Differences
 from gaeport.fs.copying import inside, is_directory
 from gaeport.fs.estimates import estimate
-from gaeport.fs.folder_side import FolderSide
-from gaeport.fs.places import Place
+from gaeport.fs.located import side_of
 from gaeport.fs.progress import Progress, size
-from gaeport.fs.sides import Failure, Side
+from gaeport.fs.sides import Failure
 from gaeport.fs.syncing import Done, Sync, changed_meanwhile
 from gaeport.fs.volume import Path
-from gaeport.fs.volume_side import VolumeSide
 from gaeport.fs.workers import Workers
 from gaeport.meter import Meter
 
@@ -69,9 +66,9 @@ class Command:
         self._say, self._complain, self._agreed = say, complain, agreed
         self._names = source, target
         check(source, target)
-        self._source, self._target = side(source), side(target, target=True)
+        self._source, self._target = side_of(source), side_of(target, target=True)
         self._exists = is_directory(target)
-        how = Comparison(options.checksum, options.delete, options.excluded)
+        how = Comparison(options.checksum, options.delete, excluded=options.excluded)
         self._how = how
 
     def run(self) -> int:
@@ -225,14 +222,6 @@ def check(source: str, target: str) -> None:
             raise ConfigurationError(f"sync: {inner} lies in {outer}; sync directories that are beside each other")
 
 
-def side(name: str, *, target: bool = False) -> Side:
-    """Return the directory of a name, in a mount or on the disk."""
-    place = paths.locate(name)
-    if isinstance(place, Place):
-        return VolumeSide(place)
-    return FolderSide(name if place is None else os.fsdecode(place), target=target)
-
-
 def in_words(counted: Meter) -> str:
     """Return calls, operations and price for people to read."""
     units = counted.units
@@ -244,4 +233,5 @@ def in_words(counted: Meter) -> str:
         "storage.class_b": "object reads",
     }
     operations = [f"{units[unit]:,} {word}" for unit, word in words.items() if units.get(unit)]
-    return f"{counted.total_calls:,} calls ({', '.join(operations)}), ${counted.price:.2f} in production"
+    price = f"{counted.price:.2f}" if counted.price >= 0.1 else f"{counted.price:.4f}"
+    return f"{counted.total_calls:,} calls ({', '.join(operations)}), ${price} in production"

@@ -4,6 +4,7 @@ Nothing is remembered between two runs. A run that was killed left whole files o
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -53,16 +54,20 @@ class Sync:
         source, target: the two directories; the target exists.
         workers: who copies.
         report: is told what is done so far, now and then.
+        times: whether copies get the originals' times; else those of now.
     """
 
-    def __init__(self, source: Side, target: Side, workers: Workers, report: Callable[[Done], object]) -> None:
+    def __init__(
+        self, source: Side, target: Side, workers: Workers, report: Callable[[Done], object], *, times: bool = True
+    ) -> None:
         self._source = source
         self._target = target
         self._workers = workers
         self._report = report
+        self._times = times
         self._stopped = threading.Event()
 
-    def run(self, wanted: Differences, *, delete: bool) -> Done:
+    def run(self, wanted: Differences, *, delete: bool = False) -> Done:
         """Do what is wanted.
 
         Args:
@@ -123,7 +128,7 @@ class Sync:
             if isinstance(answer, OSError):
                 failures.append((job.path, answer))
             else:
-                files.append(_whole(job, *answer))
+                files.append(self._whole(job, *answer))
         if files:
             failures += self._target.write(files, {job.path: job.former for job in jobs})
         return jobs, failures
@@ -140,7 +145,8 @@ class Sync:
         except OSError as error:
             return [(job.path, error)]
         try:
-            self._target.write_pieces(Job(job.path, item, job.former), self._pieces(job.path, item))
+            dated = Job(job.path, self._dated(item), job.former)
+            self._target.write_pieces(dated, self._pieces(job.path, item))
         except Unreadable as error:
             return [(job.path, error.error)]
         except OSError as error:
@@ -148,6 +154,14 @@ class Sync:
                 raise
             return [(job.path, error)]
         return []
+
+    def _whole(self, job: Job, item: Item, content: bytes) -> Whole:
+        link, dated = job.item.kind == "link", self._dated(item)
+        return Whole(job.path, content, item.mode, dated.atime_ns, dated.mtime_ns, link=link, new=not job.former)
+
+    def _dated(self, item: Item) -> Item:
+        now = time.time_ns()
+        return item if self._times else item._replace(mtime_ns=now, atime_ns=now)
 
     def _pieces(self, path: Path, item: Item) -> Iterator[bytes]:
         try:
@@ -191,11 +205,6 @@ def changed_meanwhile(source: Side, jobs: Sequence[Job], found: Differences) -> 
     """Return which of the files that still differ after a run have changed in the source since they were listed."""
     before = {job.path: job.item for job in jobs}
     return [job.path for job in found.jobs if job.path not in before or not same(before[job.path], job.item)]
-
-
-def _whole(job: Job, item: Item, content: bytes) -> Whole:
-    link = job.item.kind == "link"
-    return Whole(job.path, content, item.mode, item.atime_ns, item.mtime_ns, link=link, new=not job.former)
 
 
 def _portions(items: Sequence[T]) -> Iterator[list[T]]:

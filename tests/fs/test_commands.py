@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gaeport import cli, settings
+from gaeport import cli, meter, settings
 from gaeport.fs import commands, mounts, progress
 from gaeport.fs.copying import copy_file
 from gaeport.fs.garbage import KEEP_DAYS
@@ -116,6 +116,65 @@ def test_rm_removes_files_and_directories_only_when_told(capsys: Output) -> None
     assert fs("rm", "-r", "uploads/disk") == 0
     assert fs("rm", "uploads/disk/small") == 1
     assert os.listdir("uploads") == []
+
+
+def test_a_tree_of_small_files_is_copied_and_moved_in_few_calls() -> None:
+    for folder in range(3):
+        Path(f"many/{folder}").mkdir(parents=True)
+        for number in range(200):
+            Path(f"many/{folder}/{number}").write_text(f"{folder} {number}")
+        os.utime(f"many/{folder}", ns=(10**18, 10**18))
+    with meter.measure() as counted:
+        assert fs("cp", "-r", "many", "uploads") == 0
+    assert counted.calls["Commit"] <= 15
+    assert counted.total_calls <= 40
+    with meter.measure() as counted:
+        assert fs("mv", "uploads/many", "errors/moved") == 0
+    assert counted.total_calls <= 70
+    assert Path("errors/moved/2/199").read_text() == "2 199"
+    assert not os.path.exists("uploads/many")
+    with meter.measure() as counted:
+        assert fs("mv", "errors/moved", "back") == 0
+    assert counted.total_calls <= 60
+    assert Path("back/2/199").read_text() == "2 199"
+
+
+def test_a_moved_tree_keeps_times_and_modes_of_its_directories() -> None:
+    Path("disk/deep").chmod(0o750)
+    for folder in ("disk/deep", "disk"):
+        os.utime(folder, ns=(10**18, 10**18 + 5))
+    assert fs("mv", "disk", "uploads/moved") == 0
+    for folder in ("uploads/moved/deep", "uploads/moved"):
+        assert os.stat(folder).st_mtime_ns == 10**18 + 5
+    assert os.stat("uploads/moved/deep").st_mode & 0o777 == 0o750
+    assert fs("mv", "uploads/moved", "back") == 0
+    assert os.stat("back/deep").st_mtime_ns == 10**18 + 5
+    assert os.stat("back/deep").st_mode & 0o777 == 0o750
+
+
+def test_cp_merges_directories_and_writes_through_links() -> None:
+    Path("uploads/disk/deep").mkdir(parents=True)
+    Path("uploads/disk/deep/mine").write_text("kept")
+    Path("uploads/elsewhere").write_text("old")
+    os.symlink("../elsewhere", "uploads/disk/small")
+    assert fs("cp", "-r", "disk", "uploads") == 0
+    assert Path("uploads/disk/deep/mine").read_text() == "kept"
+    assert Path("uploads/elsewhere").read_text() == "small\n"
+    assert os.path.islink("uploads/disk/small")
+
+
+def test_cp_tells_what_is_in_the_way_before_it_copies_anything(capsys: Output) -> None:
+    Path("uploads/disk/small").mkdir(parents=True)
+    assert fs("cp", "-r", "disk", "uploads") == 1
+    assert capsys.readouterr().err == "gaeport fs: uploads/disk/small: Is a directory\n"
+    assert os.listdir("uploads/disk") == ["small"]
+
+
+def test_mv_leaves_the_source_when_something_could_not_be_copied(capsys: Output) -> None:
+    os.mkfifo("disk/deep/pipe")
+    assert fs("mv", "disk", "uploads") == 1
+    assert "disk/deep/pipe: Invalid argument: neither file, directory nor link" in capsys.readouterr().err
+    assert Path("disk/small").exists()
 
 
 @pytest.mark.parametrize(

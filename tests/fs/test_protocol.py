@@ -14,6 +14,7 @@ from gaeport.datastore.engine import Engine
 from gaeport.datastore.transport import Transport
 from gaeport.errors import Unavailable
 from gaeport.fs import bulk, inode, storage, times
+from gaeport.fs.bulk import Whole
 from gaeport.fs.bulk_directories import Wanted
 from gaeport.fs.datastore import DatastoreVolume
 from tests.fs import schedules
@@ -332,6 +333,61 @@ def test_after_a_lost_answer_the_next_append_keeps_what_others_appended(instance
         handle.sync()
     handle.close()
     assert get(instance(), "log") == b"1234"
+
+
+def test_after_a_lost_answer_many_files_are_not_written_again_over_what_others_wrote_meanwhile(
+    instance: Instance, engine: Engine
+) -> None:
+    class Loses(LosesAnswers):
+        def call(self, method: str, request: object) -> object:
+            try:
+                return super().call(method, request)
+            except Unavailable:  # before this process looks what became of its commit
+                append(instance(), "one", b"!")
+                instance().rename(("two",), ("three",))
+                raise
+
+    instance().mkdir(("d",))
+    volume = instance(Loses(engine, lambda number: number == 1))
+    write_whole(volume, {"one": b"1", "two": b"2"}, new=True)
+    assert get(instance(), "one") == b"1!"
+    assert names(instance()) == ["d", "one", "shipped", "three"]
+
+
+def test_after_a_lost_answer_files_that_moved_away_all_together_are_found(instance: Instance, engine: Engine) -> None:
+    class Loses(LosesAnswers):
+        def call(self, method: str, request: object) -> object:
+            try:
+                return super().call(method, request)
+            except Unavailable:
+                instance().rename(("one",), ("d", "moved"))
+                raise
+
+    instance().mkdir(("d",))
+    write_whole(instance(Loses(engine, lambda number: number == 1)), {"one": b"1"}, new=True)
+    assert names(instance()) == ["d", "shipped"]
+    assert get(instance(), "d/moved") == b"1"
+
+
+def test_a_directory_that_was_replaced_meanwhile_gets_nothing_that_was_meant_for_the_other(instance: Instance) -> None:
+    volume = instance()
+    volume.mkdir(("d",))
+    volume.scandir(("d",))  # this process knows the identity
+    instance().rename(("d",), ("moved",))
+    instance().mkdir(("d",))
+    write_whole(volume, {"d/f": b"1"}, new=True)
+    assert names(instance(), "d") == ["f"]
+    assert names(instance(), "moved") == []
+
+
+def test_many_files_for_a_directory_that_is_gone_are_left_to_the_caller(instance: Instance) -> None:
+    volume = instance()
+    volume.mkdir(("d",))
+    volume.scandir(("d",))
+    instance().rmdir(("d",))
+    files = [Whole(("d", "f"), b"1", 0o644, 1, 2, new=new) for new in (True, False)]
+    assert [volume.bulk.write([file]) for file in files] == [[files[0]], [files[1]]]
+    assert names(instance()) == ["shipped"]
 
 
 def test_a_discarded_write_is_seen_by_nobody_although_a_reader_is_open(instance: Instance) -> None:
