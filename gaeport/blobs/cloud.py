@@ -152,8 +152,8 @@ class CloudWriter:
             with translated(self._name, missing=errno.EIO):
                 if self._upload is None:
                     self._upload = self._target().open("wb", chunk_size=CHUNK, **_conditions())
-                with memoryview(waiting) as view:
-                    self._upload.write(view[:CHUNK])
+                with memoryview(waiting) as view, view[:CHUNK] as part:  # an error that was cured may hold on to it
+                    self._upload.write(part)
         except OSError:
             self.abort()
             raise

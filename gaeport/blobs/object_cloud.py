@@ -307,8 +307,8 @@ class CloudUpload:
             blob = self._store.blob(self._draft)
             options = {"content_type": self._draft.content_type, **_conditions(self._draft)}
             self._session = blob.open("wb", chunk_size=CHUNK, **options)
-        with memoryview(waiting) as view:
-            self._session.write(view[:CHUNK])
+        with memoryview(waiting) as view, view[:CHUNK] as part:
+            self._session.write(part)
         del waiting[:CHUNK]
 
     def _finish(self, waiting: bytearray) -> None:

@@ -75,7 +75,9 @@ def stores() -> list[BlobStore]:
     """Return every store that a mount's blobs may lie in: of gaeport.toml, and of mounts made from Python."""
     config = _settings.current()
     mounted = [mount.settings for mount in paths.mounts() if mount.settings is not None]
-    places = {(item.bucket or config.bucket, item.prefix) for item in (*config.mounts, *mounted)}
+    places = {
+        (item.bucket or config.bucket, item.prefix) for item in (*config.mounts, *mounted) if item.store == "datastore"
+    }
     places.add((config.bucket, ""))
     if config.environment == "embedded":
         places = {(None, prefix) for _, prefix in places}  # one folder, whatever the bucket

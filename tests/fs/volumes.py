@@ -12,6 +12,7 @@ from gaeport.errors import Unavailable
 from gaeport.fs.datastore import DatastoreVolume
 from gaeport.fs.storage import Storage
 from gaeport.fs.tree import Tree
+from gaeport.fs.volume import Volume
 
 PROJECT = "gaeport-test"
 
@@ -77,21 +78,21 @@ class LosesAnswers:
         return response
 
 
-def put(volume: DatastoreVolume, path: str, data: bytes, flags: int = os.O_WRONLY | os.O_CREAT | os.O_TRUNC) -> None:
+def put(volume: Volume, path: str, data: bytes, flags: int = os.O_WRONLY | os.O_CREAT | os.O_TRUNC) -> None:
     """Write a file as `open(path, "wb")` does."""
     handle = volume.open(split(path), flags, 0o644)
     handle.pwrite(data, 0)
     handle.close()
 
 
-def append(volume: DatastoreVolume, path: str, data: bytes) -> None:
+def append(volume: Volume, path: str, data: bytes) -> None:
     """Write at a file's end as `open(path, "ab")` does."""
     handle = volume.open(split(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     handle.append(data)
     handle.close()
 
 
-def get(volume: DatastoreVolume, path: str) -> bytes:
+def get(volume: Volume, path: str) -> bytes:
     """Return a file's content."""
     handle = volume.open(split(path), os.O_RDONLY)
     try:
@@ -100,7 +101,7 @@ def get(volume: DatastoreVolume, path: str) -> bytes:
         handle.close()
 
 
-def names(volume: DatastoreVolume, path: str = "") -> list[str]:
+def names(volume: Volume, path: str = "") -> list[str]:
     """Return the names in a directory, sorted."""
     return sorted(name for name, _ in volume.scandir(split(path)))
 
