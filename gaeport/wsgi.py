@@ -12,9 +12,11 @@ from typing import Any
 from gaeport import fs
 from gaeport import settings as _settings
 from gaeport.errors import MissingExtraError
+from gaeport.fs import opened
 from gaeport.loader import WSGIApplication, check, load
 from gaeport.settings import Settings
 from gaeport.stats import recording
+from gaeport.tickets import context
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -59,6 +61,7 @@ def wrap(app: WSGIApplication | str, settings: Settings | None = None) -> "Appli
         check(app, _name(app))
     fs.mount_all(config)
     _set_up_logging(config)
+    opened.request_fields = _trace_fields
     if config.dal.map:
         import gaeport.dal  # noqa: F401 - makes pyDAL open Datastore for what the map names
     if isinstance(app, str):
@@ -107,16 +110,31 @@ def _set_up_logging(config: Settings) -> None:
         setup_for(config)
 
 
+def _trace_fields() -> dict[str, Any]:
+    """Return what entries of `store = "log"` tell of the request that is being answered."""
+    return context.trace_fields(_settings.current().project)
+
+
 def _with_tickets(app: WSGIApplication) -> WSGIApplication:
     """Return the application with the ticket middleware around it, unless `[tickets]` turns it off.
 
     It is around the file system's requests, too, so that an exception still ends those as failed.
     """
     if not _settings.current().tickets.enabled:
-        return app
+        return _with_context(app)
     from gaeport.tickets.middleware import TicketMiddleware
 
     return TicketMiddleware(app)
+
+
+def _with_context(app: WSGIApplication) -> WSGIApplication:
+    """Return the application so that log lines know their request, as they do with the ticket middleware."""
+
+    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        context.begin(environ)
+        return app(environ, start_response)
+
+    return answer
 
 
 def default_application(config: Settings) -> str:

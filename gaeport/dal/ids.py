@@ -10,13 +10,12 @@ from gaeport.dal.columns import TableColumns
 from gaeport.dal.store import Store
 from gaeport.datastore import wire
 from gaeport.datastore.client import backoff
-from gaeport.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
+from gaeport.datastore.outcomes import CONFLICTS
 
 KIND = "Ids.next"  # of the counters; with a dot, which no table has in its name
 _ATTEMPTS = 12  # to move a counter that others move too
 _TIME_START = 1_577_836_800  # seconds; 2020-01-01: 41 bits of milliseconds from there reach to 2089
 _RANDOM_BITS = 12
-_CONFLICTS = (Aborted, AlreadyExists, FailedPrecondition, NotFound)
 
 
 class Ids:
@@ -94,7 +93,7 @@ class Ids:
                 return following
             try:
                 client.commit([_counter(key, moved(following), found)])
-            except _CONFLICTS:
+            except CONFLICTS:
                 if attempt == _ATTEMPTS - 1:
                     raise
                 backoff(attempt)

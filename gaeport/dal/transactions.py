@@ -12,22 +12,19 @@ from gaeport.dal.errors import TransactionConflict
 from gaeport.dal.unit import Unit
 from gaeport.datastore import wire
 from gaeport.datastore.client import READ_ATTEMPTS, Client, backoff, retried
+from gaeport.datastore.outcomes import CONFLICTS
 from gaeport.datastore.transport import Transport
 from gaeport.errors import (
     Aborted,
-    AlreadyExists,
     DatastoreError,
     DeadlineExceeded,
-    FailedPrecondition,
     Internal,
-    NotFound,
     Unavailable,
 )
 
 ATTEMPTS = 8  # of a transaction that others get in the way of, waits in between: some 5 s in all
 MAX_COMMIT = 8_388_608  # bytes; leaves 2 MiB of the 10 MiB for keys and framing
 _PASSING = (Unavailable, DeadlineExceeded, Internal)  # errors that a repeated read can cure
-_CONFLICTS = (Aborted, AlreadyExists, FailedPrecondition, NotFound)
 _log = logging.getLogger("gaeport.dal")
 
 Result = TypeVar("Result")
@@ -152,7 +149,7 @@ class Units:
             return
         try:
             self._transactional(unit).commit(mutations)
-        except _CONFLICTS as error:
+        except CONFLICTS as error:
             raise TransactionConflict(f"others wrote what the transaction read or wrote: {error.message}") from error
         unit.transaction = b""
         unit.clear()
@@ -218,7 +215,7 @@ class Units:
                     commit(self._plain(), part)
                     written += 1
                 return
-            except _CONFLICTS as error:
+            except CONFLICTS as error:
                 if written or unit.guards or attempt == ATTEMPTS - 1:
                     raise TransactionConflict(f"others wrote the same rows: {error.message}") from error
             backoff(attempt)

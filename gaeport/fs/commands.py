@@ -46,6 +46,8 @@ def gc(*, keep_days: float, dry_run: bool, yes: bool) -> int:
         f"{done.blobs:,} blobs and {done.chunks:,} chunks, {verb}; "
         f"{done.waiting:,} records are younger than {keep_days:g} days"
     )
+    if done.leases:
+        _say(f"{done.leases:,} locks of processes that died {verb}")
     if done.failed:
         _complain(f"{done.failed:,} records are kept, since what they name could not be deleted: {done.problem}")
     return FAILED if done.failed else OK

@@ -52,6 +52,7 @@ from gaeport.fs.renames import Renames
 from gaeport.fs.storage import Connect, Storage
 from gaeport.fs.times import DirectoryTimes
 from gaeport.fs.tree import Directory, Node, Tree
+from gaeport.fs.turns import Turns
 from gaeport.fs.volume import Attributes, Path
 
 _WITHOUT_CONTENT = (*METADATA, "extents")
@@ -85,6 +86,7 @@ class DatastoreVolume:
         tree.is_pending = lambda parent, name: (parent, name) in self._pending
         self.times = DirectoryTimes(connect)
         self.leases = Leases(connect)
+        self.turns = Turns()
         self._lock = threading.RLock()
         self._open: dict[int, Inode] = {}
         self._pending: dict[tuple[str, str], Inode] = {}

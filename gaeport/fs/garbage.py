@@ -1,7 +1,8 @@
-"""Removing content that no file needs any more: what was dropped, and what an abandoned writer left.
+"""Removing content that no file needs any more: what was dropped, and what an abandoned writer left. And the locks of
+those who died with them.
 
-Only the kinds `Upload` and `Garbage` are read, never the entries: a scan for what nothing refers to would take a file
-that was renamed behind it, a slow writer's blobs, and what a reader of a just-unlinked file still needs.
+Only the kinds `Upload`, `Garbage` and `Lease` are read, never the entries: a scan for what nothing refers to would take
+a file that was renamed behind it, a slow writer's blobs, and what a reader of a just-unlinked file still needs.
 """
 
 import json
@@ -18,6 +19,7 @@ from gaeport.blobs import BlobStore
 from gaeport.datastore import wire
 from gaeport.datastore.client import Client, Found, retried
 from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
+from gaeport.fs.abandoned import Abandoned
 from gaeport.fs.entries import chunk_key, delete, insert, new_id, record
 
 KEEP_DAYS = 8  # one more than the 7 days of Datastore's point-in-time recovery, so that what it restores has its blobs
@@ -35,6 +37,7 @@ class Collected:
         uploads: abandoned uploads ended.
         garbage: records of dropped content that are done with.
         blobs, chunks: names deleted; a name registered by an upload counts even if it was never written.
+        leases: records of locks whose holders died.
         waiting: records too young.
         failed: records kept because a blob store refused to delete what they name.
         problem: the first such refusal.
@@ -44,6 +47,7 @@ class Collected:
     garbage: int = 0
     blobs: int = 0
     chunks: int = 0
+    leases: int = 0
     waiting: int = 0
     failed: int = 0
     problem: str = ""
@@ -80,10 +84,12 @@ def collect(
     Raises:
         DatastoreError: Datastore refuses; what was done so far is complete.
     """
+    locks = Abandoned(client)
     with ThreadPoolExecutor(THREADS) as pool:
         work = _Collection(client, stores, int(keep_days * DAY), dry_run, report, pool)
         work.empty_garbage()  # first: what an upload becomes below must outlast this run, whatever keep_days is
         work.end_uploads()
+        work.done.leases = locks.remove(dry_run=dry_run)
     return work.done
 
 

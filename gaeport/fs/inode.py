@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from gaeport.datastore.client import Client, backoff
+from gaeport.datastore.client import Client
 from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
 from gaeport.errors import DatastoreError, file_error
 from gaeport.fs.content import Changes, Piece, View
@@ -32,6 +32,7 @@ from gaeport.fs.entries import (
 )
 from gaeport.fs.storage import SPILL, Settled, Upload
 from gaeport.fs.tree import Directory
+from gaeport.fs.turns import backoff
 from gaeport.fs.volume import Attributes, Path
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ def attempts(path: str) -> Iterator[int]:
     end = time.monotonic() + PATIENCE
     count = 0
     while time.monotonic() < end:
+        began = time.monotonic()
         yield count
-        backoff(min(count, 4))
+        backoff(count, time.monotonic() - began)
         count += 1
     raise file_error(errno.EAGAIN, path, f"others changed it without pause for {PATIENCE:.0f} seconds")
 
@@ -377,7 +379,9 @@ class Inode:
         if self.parent.id is None:
             self.parent = self._volume.stored_parent(self)
         nonce, view, doubt = new_nonce(), self.view, False
-        for _ in attempts(self.path):
+        self._volume.turns.wait(self.ino)
+        for conflicts in attempts(self.path):
+            began = time.monotonic()
             settled = self._settle(view)
             entry = self._next_entry(nonce, view, settled)
             try:
@@ -389,6 +393,7 @@ class Inode:
                 newest = self._relocate(nonce, doubt)
             else:
                 self._committed(entry, version, settled.view)
+                self._volume.turns.committed(self.ino, began, conflicts)
                 return
             if not self.linked:
                 return

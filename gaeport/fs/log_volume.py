@@ -13,11 +13,10 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from gaeport.errors import file_error
-from gaeport.fs import disk
+from gaeport.fs import disk, opened
 from gaeport.fs.handle import writable
 from gaeport.fs.volume import Attributes, Path
 
@@ -29,9 +28,6 @@ _SAME = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 _TRACEBACK = ("Traceback (most recent call last):", "During handling of", "The above exception was")
 _numbers = itertools.count(2)
 _stdout = threading.Lock()
-
-#: Gives the fields that tell of the present request (its trace); whoever knows them puts its own function here.
-request_fields: Callable[[], dict[str, Any]] = dict
 
 
 def entries(text: str) -> Iterator[str]:
@@ -62,7 +58,11 @@ def severity_of(message: str) -> str:
 
 def emit(message: str, file: str) -> None:
     """Write one entry to standard output; several for a message that is too long for one."""
-    fields = {"severity": severity_of(message), "logging.googleapis.com/labels": {"file": file}, **request_fields()}
+    fields = {
+        "severity": severity_of(message),
+        "logging.googleapis.com/labels": {"file": file},
+        **opened.request_fields(),
+    }
     raw = message.encode("utf-8", "backslashreplace")
     for start in range(0, len(raw), MAX_MESSAGE):
         part = raw[start : start + MAX_MESSAGE].decode("utf-8", "replace")

@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Pending(Protocol):
@@ -47,6 +47,9 @@ _everything: "weakref.WeakSet[Pending]" = weakref.WeakSet()
 _long_lived: "weakref.WeakSet[Pending]" = weakref.WeakSet()
 _lock = threading.Lock()
 
+
+#: Gives the fields of log entries that tell of the present request (its trace); `gaeport.wrap` puts a function here.
+request_fields: Callable[[], dict[str, Any]] = dict
 
 _before_fork: Callable[[], None] | None = None
 _after_fork: Callable[[], None] | None = None

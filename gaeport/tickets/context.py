@@ -121,6 +121,23 @@ def resume(request: Request | None) -> None:
     _current.set(request)
 
 
+def trace_fields(project: str) -> dict[str, Any]:
+    """Return the fields by which Cloud Logging groups a line with its request; none outside of one with a trace.
+
+    Args:
+        project: the Google Cloud project, which a trace's full name needs.
+    """
+    request = _current.get()
+    if request is None or not request.trace.id:
+        return {}
+    trace = request.trace
+    return {
+        "logging.googleapis.com/trace": trace.name(project) if project else trace.id,
+        "logging.googleapis.com/spanId": trace.span,
+        "logging.googleapis.com/trace_sampled": trace.sampled,
+    }
+
+
 def service() -> str:
     """Return the App Engine service that runs here; "default" elsewhere."""
     return os.environ.get("GAE_SERVICE") or "default"

@@ -56,8 +56,6 @@ def play(seed: int, ours: Path, real: Path, steps: int = STEPS) -> list[str]:
     rng = random.Random(seed)
     names, weights = list(OPERATIONS), [WEIGHTS[name] for name in OPERATIONS]
     worlds = [World(str(folder / f"s{seed}")) for folder in (real, ours)]
-    for world in worlds:
-        os.mkdir(world.root)
     done: list[str] = []
     try:
         for step in range(steps):
@@ -74,12 +72,12 @@ def play(seed: int, ours: Path, real: Path, steps: int = STEPS) -> list[str]:
     done.append("closed")
     difference = compared(*worlds)
     for world in worlds:
-        shutil.rmtree(world.root)
+        shutil.rmtree(world.base)
     return [*done, difference] if difference else done
 
 
 def compared(real: World, ours: World) -> str:
-    expected, found = tree(real.root), tree(ours.root)
+    expected, found = tree(real.base), tree(ours.base)
     names = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
     told = [f"{name}: {expected.get(name)!r:.200} on the disk, {found.get(name)!r:.200} here" for name in sorted(names)]
     return f"DIFFERENT: {told}" if told else ""

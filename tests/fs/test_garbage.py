@@ -17,9 +17,11 @@ from gaeport.datastore import wire
 from gaeport.datastore.client import Client
 from gaeport.datastore.engine import Engine
 from gaeport.datastore.transport import Transport
+from gaeport.fs import abandoned, leases
 from gaeport.fs.datastore import DatastoreVolume
 from gaeport.fs.entries import chunk_key, decode, delete
 from gaeport.fs.garbage import Collected, collect
+from gaeport.fs.locks import Span
 from gaeport.fs.storage import SPILL
 from gaeport.fs.verification import Verified, verify
 from tests.fs.volumes import PROJECT, Died, Interrupted, LosesAnswers, append, get, make, over_grpc, put, split
@@ -404,3 +406,23 @@ def test_content_is_deleted_from_the_store_that_its_record_names(
     assert not kept
     assert set(addresses) == {"gs://former/prefix"}
     engine.close()
+
+
+def test_locks_of_the_dead_are_removed_and_those_of_the_living_stay(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "SECONDS", 0.6)
+    monkeypatch.setattr(abandoned, "MARGIN", 0.2)
+    bench = Bench(engine, tmp_path, chunks=True)
+    alive, dead = bench.instance(), bench.instance()
+    for volume, name in ((alive, "a"), (dead, "b")):
+        put(volume, name, b"")
+        volume.open((name,), os.O_RDWR).lock("flock", Span(), wait=True)
+    dead.leases.forget()  # renews nothing any more, and gives nothing back
+    assert bench.collect(dry_run=True).leases == 1
+    assert bench.collect().leases == 1
+    assert [row.entity.key.path[-1].id for row in bench._all("Lease")] == [alive.stat(("a",)).ino]
+    assert bench.collect().leases == 0
+    alive.leases.release_all()
+    assert bench._all("Lease") == []
+    assert bench.collect().leases == 0

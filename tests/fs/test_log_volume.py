@@ -5,15 +5,18 @@ import logging
 import logging.handlers
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import webtest
 
 import gaeport
-from gaeport import meter
+from gaeport import meter, settings
 from gaeport.fs import begin_request, end_request
 from gaeport.fs.log_volume import MAX_MESSAGE, entries, severity_of
+from gaeport.settings import TicketSettings
 
 
 @pytest.fixture
@@ -117,3 +120,26 @@ def test_lines_are_grouped_and_severities_found() -> None:
     assert severity_of("2026-01-01 warn: x") == "WARNING"
     assert severity_of("information") == "DEFAULT"
     assert severity_of("x\nTraceback (most recent call last):") == "ERROR"
+
+
+@pytest.mark.parametrize("tickets", [True, False])
+def test_entries_carry_the_trace_of_the_request_that_wrote_them(
+    logs: Path, capfd: pytest.CaptureFixture[str], tickets: bool
+) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        with open(logs / "app.log", "a") as file:
+            file.write("answering\n")
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"answered"]
+
+    config = replace(settings.current(), project="example", tickets=TicketSettings(enabled=tickets))
+    settings.use(config)
+    gaeport.mount(logs, store="log")
+    client = webtest.TestApp(gaeport.wrap(app))
+    client.get("/", headers={"X-Cloud-Trace-Context": f"{'a' * 32}/17;o=1"})
+    client.get("/")
+    first, second = (entry for entry in logged(capfd) if entry["message"] == "answering")
+    assert first["logging.googleapis.com/trace"] == f"projects/example/traces/{'a' * 32}"
+    assert first["logging.googleapis.com/spanId"] == f"{17:016x}"
+    assert first["logging.googleapis.com/trace_sampled"] is True
+    assert "logging.googleapis.com/trace" not in second

@@ -31,8 +31,8 @@ BIG = 300_000  # bytes; more than one commit takes along here
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (inode, bulk):
-        monkeypatch.setattr(module, "backoff", lambda attempt: None)
-    monkeypatch.setattr(times, "backoff", lambda attempt: None)
+        monkeypatch.setattr(module, "backoff", lambda *_: None)
+    monkeypatch.setattr(times, "backoff", lambda *_: None)
     for name in ("CHUNK", "WITH_COMMIT", "SPILL", "BLOCK"):  # so that a file is large sooner
         monkeypatch.setattr(storage, name, getattr(storage, name) // 10)
     monkeypatch.setattr(times, "FLUSH_AFTER", 3600.0)

@@ -7,16 +7,8 @@ from typing import Any
 
 from gaeport.datastore import own_client, wire
 from gaeport.datastore.client import Client, Found, backoff, retried
-from gaeport.errors import (
-    Aborted,
-    AlreadyExists,
-    Cancelled,
-    DeadlineExceeded,
-    FailedPrecondition,
-    Internal,
-    NotFound,
-    Unavailable,
-)
+from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
+from gaeport.errors import Aborted
 from gaeport.sessions.record import Change, Record
 from gaeport.sessions.stores import entities
 from gaeport.sessions.stores.base import About, SessionGone, Stored, about, is_id, name_of, new_id
@@ -24,9 +16,6 @@ from gaeport.sessions.stores.entities import Version
 
 PATIENCE = 30.0  # seconds of conflicts before a request gives up
 BATCH = 500  # deletes in a Commit
-
-_CONFLICTS = (Aborted, AlreadyExists, FailedPrecondition, NotFound)  # nothing was written
-_UNCERTAIN = (Unavailable, DeadlineExceeded, Internal, Cancelled)  # may have been written
 
 
 class DatastoreStore:
@@ -60,7 +49,7 @@ class DatastoreStore:
             try:
                 number = client.commit(mutations)[0].version
                 return Stored(token, record, Version(number, version.nonce))
-            except (*_CONFLICTS, *_UNCERTAIN):
+            except (*CONFLICTS, *UNCERTAIN):
                 found = self._read(name_of(token))
             if found is not None:  # the Commit was applied after all: nobody else knows this id
                 return Stored(token, record, entities.version_of(found))
@@ -78,7 +67,7 @@ class DatastoreStore:
             try:
                 number = client.commit([mutation])[0].version
                 return Stored(stored.token, record, Version(number, nonce))
-            except (*_CONFLICTS, *_UNCERTAIN):
+            except (*CONFLICTS, *UNCERTAIN):
                 current = self._again(stored.token)
             if current.handle.nonce == nonce or change.only_touches:
                 return current  # applied after all, or written by somebody else, which touches it too
@@ -98,9 +87,9 @@ class DatastoreStore:
             try:
                 number = client.commit([created, removal])[0].version
                 return Stored(token, record, Version(number, nonce))
-            except _CONFLICTS:
+            except CONFLICTS:
                 pass
-            except _UNCERTAIN:
+            except UNCERTAIN:
                 found = self._read(name_of(token))
                 if found is not None:
                     return Stored(token, record, entities.version_of(found))
@@ -151,7 +140,7 @@ class DatastoreStore:
 def _delete(client: Client, keys: list[Any]) -> None:
     mutations = [wire.Mutation(delete=key) for key in keys]
     # Deleting again does no harm, so what is uncertain is repeated, too.
-    retried(lambda: client.commit(mutations), (Aborted, *_UNCERTAIN), 6)
+    retried(lambda: client.commit(mutations), (Aborted, *UNCERTAIN), 6)
 
 
 def _query() -> Any:

@@ -40,11 +40,14 @@ class World:
 
     Attributes:
         root: its path.
+        base: that of the folder around it, which ".." from within may reach.
         slots: what is open: file objects, descriptors (int) and maps, by number.
     """
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self.root = f"{base}/above/root"
+        os.makedirs(self.root)
         self.slots: dict[int, Any] = {}
 
     def path(self, rng: random.Random, names: list[str] = NAMES) -> str:
@@ -73,6 +76,10 @@ class World:
         found = self.pick(rng, int)
         return found if found is None else int(found)
 
+    def has_ways_back(self) -> bool:
+        """Whether a link leads to a directory."""
+        return any(path.is_symlink() and path.is_dir() for path in Path(self.root).rglob("*"))
+
     def sync_all(self) -> None:
         """Commit what is open: a directory's time is that of a new file's first commit, which a disk does not have."""
         for opened in self.slots.values():
@@ -90,7 +97,7 @@ class World:
 
     def short(self, value: object) -> str:
         """Return a text without the folder's own path."""
-        return str(value).replace(self.root, "")
+        return str(value).replace(self.root, "").replace(os.path.dirname(self.base), "/..")
 
 
 def close(opened: Any) -> None:
@@ -122,7 +129,7 @@ def tree(root: str) -> dict[str, Any]:
         name, status = str(path)[len(root) :], path.lstat()
         content: Any = None
         if path.is_symlink():
-            content = os.readlink(path).replace(root, "")
+            content = os.readlink(path).replace(os.path.dirname(root), "")
         elif path.is_file():
             content = (first.setdefault(status.st_ino, name), path.read_bytes())
         found[name] = (shown(status), content)
