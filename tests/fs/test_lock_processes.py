@@ -1,17 +1,13 @@
 """Locks between processes on one store: never two holders, and a killed holder's lock is free after the lease time."""
 
-import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-Start = Callable[..., "subprocess.Popen[str]"]
+from tests.fs.processes import Start, proceed, run, run_all, starter
 
 PRELUDE = """\
 import fcntl, os, sys, time
@@ -44,56 +40,16 @@ COUNTING = """
 )
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     """Starts a process that has `data` mounted, a lease time of 1.5 s, and runs a script when it is told to go."""
-    environment = dict(os.environ)
-    if request.param != "embedded":
-        environment["DATASTORE_EMULATOR_HOST"] = request.getfixturevalue(request.param)
-        environment["GOOGLE_CLOUD_PROJECT"] = f"p{tmp_path.name}".replace("_", "-")
-    running: list[subprocess.Popen[str]] = []
-
-    def begin(script: str, *arguments: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-c", PRELUDE + textwrap.dedent(script), *arguments]
-        process = subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        running.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process
-
-    yield begin
-    for process in running:
-        process.kill()
-        process.communicate()
-
-
-def finish(process: "subprocess.Popen[str]") -> str:
-    """Let a process run its script; returns what it prints."""
-    output, _ = process.communicate("go\n", timeout=120)
-    assert process.returncode == 0
-    return output.strip()
-
-
-def go(process: "subprocess.Popen[str]") -> str:
-    """Let a process go on; returns the next line that it prints."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("go\n")
-    process.stdin.flush()
-    return process.stdout.readline().strip()
+    emulator = "" if request.param == "embedded" else request.getfixturevalue(request.param)
+    with starter(tmp_path, emulator, PRELUDE) as begin:
+        yield begin
 
 
 @pytest.mark.parametrize(("processes", "rounds"), [(3, 4), pytest.param(8, 25, marks=pytest.mark.long)])
 def test_a_lock_never_has_two_holders(start: Start, processes: int, rounds: int) -> None:
-    finish(start("open('data/counter', 'w').write('0')"))
-    started = [start(COUNTING, str(rounds)) for _ in range(processes)]
-    for process in started:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in started:
-        process.communicate(timeout=240)
-        assert process.returncode == 0
-    assert finish(start("print(open('data/counter').read())")) == str(processes * rounds)
+    run(start("open('data/counter', 'w').write('0')"))
+    run_all([start(COUNTING, str(rounds)) for _ in range(processes)], 240)
+    assert run(start("print(open('data/counter').read())")) == str(processes * rounds)
 
 
 def test_a_killed_holders_lock_is_free_after_the_lease_time(start: Start) -> None:
@@ -116,8 +72,8 @@ def test_a_killed_holders_lock_is_free_after_the_lease_time(start: Start) -> Non
         print("got it", flush=True)
         """
     )
-    assert go(victim) == "locked"
-    assert go(heir) == "refused"
+    assert proceed(victim) == "locked"
+    assert proceed(heir) == "refused"
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     killed = time.monotonic()
@@ -140,7 +96,7 @@ def test_a_process_that_was_stopped_and_lost_its_lock_cannot_write(start: Start)
             print(error, flush=True)
         """
     )
-    assert go(sleeper) == "locked"
+    assert proceed(sleeper) == "locked"
     sleeper.send_signal(signal.SIGSTOP)
     heir = start(
         """
@@ -149,15 +105,15 @@ def test_a_process_that_was_stopped_and_lost_its_lock_cannot_write(start: Start)
             file.write("the heir's")
         """
     )
-    finish(heir)
+    run(heir)
     sleeper.send_signal(signal.SIGCONT)
-    assert "lock was lost" in finish(sleeper)
-    assert finish(start("print(open('data/f').read())")) == "the heir's"
+    assert "lock was lost" in run(sleeper)
+    assert run(start("print(open('data/f').read())")) == "the heir's"
 
 
 def test_the_lock_of_a_process_that_ends_is_free_at_once(start: Start) -> None:
-    finish(start("open('data/f', 'w').close(); file = open('data/f'); fcntl.flock(file, fcntl.LOCK_SH)"))
-    finish(start("fcntl.flock(open('data/f'), fcntl.LOCK_EX | fcntl.LOCK_NB)"))
+    run(start("open('data/f', 'w').close(); file = open('data/f'); fcntl.flock(file, fcntl.LOCK_SH)"))
+    run(start("fcntl.flock(open('data/f'), fcntl.LOCK_EX | fcntl.LOCK_NB)"))
 
 
 def test_a_child_that_closes_what_it_inherited_leaves_the_lock_to_its_parent(start: Start) -> None:
@@ -174,11 +130,11 @@ def test_a_child_that_closes_what_it_inherited_leaves_the_lock_to_its_parent(sta
         sys.stdin.readline()
         """
     holder = start(script)
-    assert go(holder) == "held"
+    assert proceed(holder) == "held"
     contender = """
         try:
             fcntl.flock(open("data/f"), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print("refused")
         """
-    assert finish(start(contender)) == "refused"
+    assert run(start(contender)) == "refused"

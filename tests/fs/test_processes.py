@@ -1,24 +1,12 @@
 """What several processes on one store see of each other, through Python's own functions."""
 
-import os
 import signal
-import subprocess
-import sys
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-Start = Callable[..., "subprocess.Popen[str]"]
-
-PRELUDE = """\
-import os, sys
-import gaeport
-gaeport.mount("data")
-print("ready", flush=True)
-sys.stdin.readline()
-"""
+from tests.fs.processes import Start, proceed, run, run_all, starter
 
 
 @pytest.fixture(
@@ -30,47 +18,14 @@ sys.stdin.readline()
 )
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     """Starts a process that has `data` mounted and runs a script when it is told to go."""
-    environment = dict(os.environ)
-    if request.param != "embedded":
-        environment["DATASTORE_EMULATOR_HOST"] = request.getfixturevalue(request.param)
-        environment["GOOGLE_CLOUD_PROJECT"] = f"p{tmp_path.name}".replace("_", "-")
-    running: list[subprocess.Popen[str]] = []
-
-    def begin(script: str, *arguments: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-c", PRELUDE + textwrap.dedent(script), *arguments]
-        process = subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        running.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process
-
-    yield begin
-    for process in running:
-        process.kill()
-        process.communicate()
-
-
-def go(process: "subprocess.Popen[str]") -> str:
-    """Let a process run its script; returns what it prints."""
-    output, _ = process.communicate("go\n", timeout=120)
-    assert process.returncode == 0
-    return output.strip()
-
-
-def say(process: "subprocess.Popen[str]") -> str:
-    """Let a process go on; returns the next line that it prints."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("go\n")
-    process.stdin.flush()
-    return process.stdout.readline().strip()
+    emulator = "" if request.param == "embedded" else request.getfixturevalue(request.param)
+    with starter(tmp_path, emulator) as begin:
+        yield begin
 
 
 def read(start: Start, name: str) -> str:
     """Return a file's content as a new process reads it."""
-    return go(start(f"print(open('data/{name}').read())"))
+    return run(start(f"print(open('data/{name}').read())"))
 
 
 def test_a_file_closed_in_one_process_is_read_in_another_at_once(start: Start) -> None:
@@ -91,8 +46,8 @@ def test_a_file_closed_in_one_process_is_read_in_another_at_once(start: Start) -
         """
     )
     for number in range(3):
-        assert say(writer) == "written"
-        assert say(reader) == f"round {number}"
+        assert proceed(writer) == "written"
+        assert proceed(reader) == f"round {number}"
 
 
 def test_exclusive_open_has_one_winner_among_8_processes(start: Start) -> None:
@@ -105,17 +60,13 @@ def test_exclusive_open_has_one_winner_among_8_processes(start: Start) -> None:
             print("lost")
         """
     processes = [start(script, str(number)) for number in range(8)]
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    results = [process.communicate(timeout=120)[0].strip() for process in processes]
+    results = run_all(processes)
     assert sorted(results) == ["lost"] * 7 + ["won"]
     assert read(start, "lock") == str(results.index("won"))
 
 
 def test_a_process_killed_between_write_and_close_leaves_the_old_content(start: Start) -> None:
-    go(start("open('data/f', 'w').write('old')"))
+    run(start("open('data/f', 'w').write('old')"))
     victim = start(
         """
         file = open("data/f", "w")
@@ -125,7 +76,7 @@ def test_a_process_killed_between_write_and_close_leaves_the_old_content(start: 
         sys.stdin.readline()
         """
     )
-    assert say(victim) == "flushed"
+    assert proceed(victim) == "flushed"
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     assert read(start, "f") == "old"
@@ -144,7 +95,7 @@ def test_fsync_commits_what_was_written_so_far(start: Start) -> None:
         sys.stdin.readline()
         """
     )
-    assert say(victim) == "synced"
+    assert proceed(victim) == "synced"
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     assert read(start, "f") == "synced"
@@ -157,13 +108,7 @@ def test_appends_from_several_processes_are_all_kept(start: Start) -> None:
                 print(sys.argv[1], number, file=file)
         """
     processes = [start(script, str(number)) for number in range(4)]
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in processes:
-        process.communicate(timeout=120)
-        assert process.returncode == 0
+    run_all(processes)
     lines = read(start, "log").splitlines()
     assert sorted(lines) == sorted(f"{process} {number}" for process in range(4) for number in range(25))
 
@@ -180,4 +125,4 @@ def test_a_forked_child_shares_the_files(start: Start) -> None:
         assert os.waitpid(child, 0)[1] == 0
         print(open("data/f").read())
         """
-    assert go(start(script)) == "parent and child"
+    assert run(start(script)) == "parent and child"

@@ -67,7 +67,7 @@ def write_to_a_file(world: World, rng: random.Random) -> Any:
     if file is None:
         return None
     written = file.write("zeile\né" * rng.randrange(4) if isinstance(file, io.TextIOBase) else data(rng))
-    if rng.random() < 0.7:
+    if written > 4_000 or rng.random() < 0.7:  # how much is buffered is Python's own affair
         file.flush()
     return written, file.tell()
 
