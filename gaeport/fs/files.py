@@ -132,7 +132,7 @@ class RawFile(io.RawIOBase):
         if not self._flags & _WRITING:
             raise io.UnsupportedOperation("File not open for writing")
         view = memoryview(data).cast("B")
-        if self._abandoned:
+        if self._abandoned or not len(view):
             return len(view)
         if (descriptor := self._truth()) is not None:
             return descriptor.write(view)

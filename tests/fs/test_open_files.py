@@ -212,3 +212,17 @@ def test_a_link_leads_to_the_mount_itself(folder: Path) -> None:
     os.symlink("..", folder / "d" / "up")
     assert sorted(os.listdir(folder / "d" / "up")) == ["d"]
     assert os.path.samefile(folder / "d" / "up", folder)
+
+
+def test_writing_nothing_moves_nothing(folder: Path) -> None:
+    with open(folder / "f", "a+b", 0) as file, open(folder / "f", "ab", 0) as other:
+        other.write(b"more")
+        assert file.write(b"") == 0
+        assert file.tell() == 0
+
+
+def test_the_file_system_of_an_unlinked_file_is_told(folder: Path) -> None:
+    fd = os.open(folder / "f", os.O_RDWR | os.O_CREAT)
+    os.unlink(folder / "f")
+    assert os.fstatvfs(fd).f_namemax == 255
+    os.close(fd)
