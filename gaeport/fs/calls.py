@@ -391,7 +391,9 @@ def statvfs(path: Any) -> Any:
     place = paths.locate(path)
     if not isinstance(place, Place):
         return _real["statvfs"](place or path)
-    block, blocks, device = 4096, 2**28, place.attributes().dev
+    # What a descriptor is open on may have no name any more; the mount is there all the same.
+    found = place.volume.stat(()) if isinstance(path, int) else place.attributes()
+    block, blocks, device = 4096, 2**28, found.dev
     return os.statvfs_result((block, block, blocks, blocks, blocks, blocks, blocks, blocks, 0, paths.MAX_NAME, device))
 
 

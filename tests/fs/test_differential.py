@@ -48,7 +48,7 @@ def on_firestore(application: Path, firestore_emulator: str, monkeypatch: pytest
     settings.configure(root=application)
     yield mount(application)
     mounts.unmount_all()
-    connections.close()
+    connections.reset()
 
 
 def play(seed: int, ours: Path, real: Path, steps: int = STEPS) -> list[str]:

@@ -66,9 +66,13 @@ def write_to_a_file(world: World, rng: random.Random) -> Any:
     file = world.pick(rng, io.IOBase)
     if file is None:
         return None
-    written = file.write("zeile\né" * rng.randrange(4) if isinstance(file, io.TextIOBase) else data(rng))
-    if written > 4_000 or rng.random() < 0.7:  # how much is buffered is Python's own affair
-        file.flush()
+    try:
+        written = file.write("zeile\né" * rng.randrange(4) if isinstance(file, io.TextIOBase) else data(rng))
+        if written > 4_000 or rng.random() < 0.7:  # how much is buffered is Python's own affair
+            file.flush()
+    except OSError as error:
+        world.give_up(file)
+        return error.errno
     return written, file.tell()
 
 

@@ -7,6 +7,7 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,12 @@ class World:
         for opened in self.slots.values():
             if isinstance(opened, int) or (isinstance(opened, io.IOBase) and not opened.closed):
                 os.fsync(opened)
+
+    def give_up(self, opened: Any) -> None:
+        """Close what cannot write what it buffers: how much that is differs with the buffer's size."""
+        self.slots = {number: other for number, other in self.slots.items() if other is not opened}
+        with suppress(OSError):
+            close(opened)
 
     def close_all(self) -> None:
         """Close what is open; what fails is closed all the same."""
