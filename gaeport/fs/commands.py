@@ -47,7 +47,7 @@ def gc(*, keep_days: float, dry_run: bool, yes: bool) -> int:
         f"{done.waiting:,} records are younger than {keep_days:g} days"
     )
     if done.leases:
-        _say(f"{done.leases:,} locks of processes that died {verb}")
+        say(f"{done.leases:,} locks of processes that died {verb}")
     if done.failed:
         _complain(f"{done.failed:,} records are kept, since what they name could not be deleted: {done.problem}")
     return FAILED if done.failed else OK
