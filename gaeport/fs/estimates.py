@@ -53,8 +53,9 @@ def _read(costs: Meter, store: str, jobs: Sequence[Job], small: int) -> None:
     large = [job for job in files if job.item.size > small]
     links = len(jobs) - len(files)
     if store == "gcs":
-        pieces = sum(ceil(job.item.size / PIECE) for job in large)
-        _add(costs, "ReadBlob", len(files) + pieces, storage__class_b=len(files) * 2 + pieces)
+        pieces = sum(max(1, ceil(job.item.size / PIECE)) for job in files)
+        looks = len(jobs) + len(large)
+        _add(costs, "ReadObject", pieces + looks, storage__class_b=pieces + looks)
     elif store == "datastore":
         lookups = _batches([job for job in files if job.item.size <= small])
         pieces = sum(ceil(job.item.size / PIECE) for job in large)
@@ -69,13 +70,12 @@ def _read_all(costs: Meter, store: str, wanted: Differences) -> None:
         lookups = ceil(wanted.files / FILES)
         _add(costs, "Lookup", lookups, datastore__read=wanted.files + 4 * lookups)
     elif store == "gcs":
-        _add(costs, "ReadBlob", wanted.files, storage__class_b=wanted.files)
+        _add(costs, "ReadObject", 2 * wanted.files, storage__class_b=2 * wanted.files)
 
 
 def _write(costs: Meter, store: str, wanted: Differences, small: int) -> None:
     if store == "gcs":
-        number = len(wanted.jobs) + len(wanted.made)
-        _add(costs, "WriteBlob", number, storage__class_a=number, storage__class_b=number)
+        _write_objects(costs, wanted)
     elif store == "datastore":
         _write_files(costs, [job for job in wanted.jobs if job.item.kind != "file" or job.item.size <= small])
         _write_large(costs, [job for job in wanted.jobs if job.item.kind == "file" and job.item.size > small])
@@ -83,6 +83,16 @@ def _write(costs: Meter, store: str, wanted: Differences, small: int) -> None:
         changes = len(wanted.attributes)
         _add(costs, "Lookup", 2 * changes, datastore__read=6 * changes)
         _add(costs, "Commit", 2 * changes, datastore__write=2 * changes)
+
+
+def _write_objects(costs: Meter, wanted: Differences) -> None:
+    """Each file is looked up and written, and where it is new its directories are listed; directories are objects."""
+    new = sum(1 for job in wanted.jobs if not job.former)
+    links = sum(1 for job in wanted.jobs if job.item.kind == "link")
+    made, changes = len(wanted.made), len(wanted.attributes) + len(wanted.assigned)
+    looks, lists = len(wanted.jobs) + 2 * made + changes, 2 * new + 4 * made
+    writes = len(wanted.jobs) + links + made + 2 * changes
+    _add(costs, "WriteObject", looks + lists + writes, storage__class_a=lists + writes, storage__class_b=looks)
 
 
 def _write_files(costs: Meter, jobs: Sequence[Job]) -> None:
@@ -112,7 +122,7 @@ def _write_directories(costs: Meter, wanted: Differences) -> None:
 
 def _remove(costs: Meter, store: str, names: int) -> None:
     if store == "gcs":
-        _add(costs, "DeleteBlob", names)
+        _add(costs, "DeleteObject", 2 * names, storage__class_b=names)
     elif store == "datastore":
         _add(costs, "Lookup", ceil(names / FILES), datastore__read=names)
         _add(costs, "Commit", ceil(names / FILES), datastore__delete=names)
@@ -121,7 +131,7 @@ def _remove(costs: Meter, store: str, names: int) -> None:
 def _list(costs: Meter, store: str, files: int, directories: int) -> None:
     if store == "gcs":
         pages = directories + files // 1000
-        _add(costs, "ListBlobs", pages, storage__class_a=pages)
+        _add(costs, "ListObjects", pages, storage__class_a=pages)
     elif store == "datastore":
         _add(costs, "Lookup", 2 * directories, datastore__read=4 * directories)
         _add(costs, "RunQuery", directories + files // QUERY, datastore__read=files + directories)

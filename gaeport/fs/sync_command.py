@@ -77,7 +77,7 @@ class Command:
         with meter.measure() as counted, Workers() as workers, Progress() as progress:
             wanted = self._compare(workers, progress, exists=self._exists)
             progress.clear()
-            self._tell_plan(wanted)
+            self._tell_plan(wanted, counted)
             sys.stdout.flush()  # to be read before the work, in a log too
             if self._options.dry_run:
                 return self._list(wanted)
@@ -124,6 +124,7 @@ class Command:
         differing += [item.path for item in (*found.made, *found.assigned)]
         if self._options.delete:
             differing += [path for path, _ in (*found.extra, *found.blocked)]
+        differing = list(dict.fromkeys(differing))
         changed = set(changed_meanwhile(self._source, wanted.jobs, found)) if differing else set()
         for path in differing[:SHOWN]:
             why = "changed in the source meanwhile" if path in changed else "differs"
@@ -141,7 +142,7 @@ class Command:
 
     # Words
 
-    def _tell_plan(self, wanted: Differences) -> None:
+    def _tell_plan(self, wanted: Differences, spent: Meter) -> None:
         options = self._options
         costs = estimate(
             wanted,
@@ -151,6 +152,7 @@ class Command:
             checksum=options.checksum,
             verify=options.verify,
         )
+        costs.include(spent)  # the comparison, so that the last line's sum can be held against this
         total = sum(job.item.size for job in wanted.jobs)
         parts = [f"{len(wanted.jobs):,} files to copy ({size(total)})", f"{wanted.equal:,} equal"]
         parts += [f"{len(wanted.made):,} directories to make"] if wanted.made else []

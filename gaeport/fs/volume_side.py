@@ -4,14 +4,14 @@ one through its contract."""
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 from gaeport.fs.bulk import Whole
 from gaeport.fs.bulk_directories import Wanted
 from gaeport.fs.places import Naming, Place
-from gaeport.fs.sides import ATTEMPTS, GENERAL, PIECE, Failure, Item, Job, changing, item_of, same
+from gaeport.fs.sides import GENERAL, PIECE, Failure, Item, Job, changing, item_of, same
 from gaeport.fs.volume import OpenFile, Path
 from gaeport.settings import INLINE_LIMIT
 
@@ -71,32 +71,31 @@ class VolumeSide:
 
     def _read(self, path: Path) -> tuple[Item, bytes] | OSError:
         try:
-            for _ in range(ATTEMPTS):
-                before = self.status(path)
-                content = b"".join(self._content(path))
-                if same(before, self.status(path)) and len(content) == before.size:
-                    return before, content
+            with self._opened(path) as handle:
+                item = item_of(handle.attributes())
+                content = b"".join(_content(handle))
+                unchanged = same(item, item_of(handle.attributes())) and len(content) == item.size
         except OSError as error:
             return error
-        return changing(self.spelled(path))
+        return (item, content) if unchanged else changing(self.spelled(path))
 
     def pieces(self, path: Path, known: Item) -> Iterator[bytes]:
         """Yield a file's content."""
         total = 0
-        for piece in self._content(path):
-            total += len(piece)
-            yield piece
-        if not same(known, self.status(path)) or total != known.size:
-            raise changing(self.spelled(path))
+        with self._opened(path) as handle:
+            for piece in _content(handle):
+                total += len(piece)
+                yield piece
+            # An open file keeps to what it was opened on: what others write meanwhile does not show in it.
+            if not same(known, item_of(handle.attributes())) or total != known.size:
+                raise changing(self.spelled(path))
 
-    def _content(self, path: Path) -> Iterator[bytes]:
+    @contextmanager
+    def _opened(self, path: Path) -> Iterator[OpenFile]:
         with Naming(self.spelled(path)):
             handle = self._volume.open(self._inside(path), os.O_RDONLY | os.O_NOFOLLOW)
             try:
-                offset = 0
-                while piece := handle.pread(PIECE, offset):
-                    yield piece
-                    offset += len(piece)
+                yield handle
             finally:
                 handle.close()
 
@@ -244,6 +243,13 @@ class VolumeSide:
         flush = getattr(self._volume, "flush_times", None)
         if flush is not None:
             flush()
+
+
+def _content(handle: OpenFile) -> Iterator[bytes]:
+    offset = 0
+    while piece := handle.pread(PIECE, offset):
+        yield piece
+        offset += len(piece)
 
 
 def _assign(handle: OpenFile, item: Item) -> bool:
