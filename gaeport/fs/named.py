@@ -2,7 +2,9 @@
 those of gaeport.toml that are not."""
 
 import atexit
+import errno
 import logging
+import os
 import threading
 
 from gaeport import settings as configuration
@@ -45,7 +47,7 @@ def split(path: str) -> tuple[Mount | None, str]:
         return known[name], path[len(name) + 1 :]
     if path and not any(name.startswith(f"{path}/") for name in known):
         names = ", ".join(sorted(known)) or "none"
-        raise file_error(2, path, f"no mount has that name; the mounts are: {names}")
+        raise file_error(errno.ENOENT, path, f"no mount has that name; the mounts are: {names}")
     return None, path
 
 
@@ -66,6 +68,15 @@ def _listen() -> None:
         configuration.before_change(_finish)
         configuration.on_change(_own.clear)
         atexit.register(_finish)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_begin_anew)
+
+
+def _begin_anew() -> None:
+    """In a forked child: what its parent has under way, and the locks of its threads, are the parent's."""
+    global _lock
+    _lock = threading.Lock()
+    _own.clear()
 
 
 def _finish() -> None:

@@ -412,3 +412,24 @@ def test_what_a_program_wrote_without_mounts_is_there_for_the_next_with_them(tmp
     command = [sys.executable, "-m", "gaeport", "run", "--", "python", "read.py"]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
     assert done.stdout == "written b'written'\n"
+
+
+FORKS = """
+import os, fsspec
+fs = fsspec.filesystem("gaeport")
+fs.pipe("uploads/parent", b"1")
+child = os.fork()
+fs.pipe(f"uploads/{'after' if child else 'child'}", b"2")
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    print(fs.find("uploads"))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_forked_child_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "gaeport.toml").write_text('[[mount]]\npath = "uploads"\n')
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-c", FORKS]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "['uploads/after', 'uploads/child', 'uploads/parent']\n"
