@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gaeport.datastore.client import backoff
 from gaeport.errors import DatastoreError
-from gaeport.fs.entries import METADATA, Entry, decode, encode, entry_key, insert, new_entry, new_ino, new_nonce, update
+from gaeport.fs.entries import (
+    METADATA,
+    Entry,
+    decode,
+    encode,
+    entry_key,
+    inode_key,
+    insert,
+    new_entry,
+    new_ino,
+    new_nonce,
+    update,
+)
 from gaeport.fs.inode import guarded
 from gaeport.fs.tree import Directory, Node
 from gaeport.fs.volume import Attributes, Path
@@ -25,6 +37,7 @@ if TYPE_CHECKING:
 FILES = 250  # in one Commit or Lookup; with a guard each, 500 entities at most
 BYTES = 2_700_000  # of content in one; production takes 10 MiB, the Firestore emulator 4 MiB
 ATTEMPTS = 4
+FOLLOWED = 3  # files that are looked for under other names, after a Commit without an answer
 _WITHOUT_CONTENT = (*METADATA, "extents")
 
 
@@ -100,15 +113,16 @@ class Bulk:
         nonce, made = new_nonce(), {file.path: new_ino() for file in files}
         doubtful: tuple[list[_Planned], list[Whole]] | None = None
         for attempt in range(ATTEMPTS + 1):
+            if doubtful is not None and self._applied(doubtful[0], nonce):
+                break
             try:
                 planned, left = self._plan(files, made, nonce, blind=attempt == 0)
             except OSError:
                 return files  # a directory is missing or none: the ordinary way tells which
-            if doubtful is not None and self._applied(planned, nonce):
-                self._done(doubtful[0])
-                return doubtful[1]
+            if any(node.entry is not None and node.entry.did(nonce) for _, node, _, _ in planned):
+                break  # it was applied between the two looks
             if not planned or attempt == ATTEMPTS:
-                break
+                return files
             outcome = self._volume.try_commit(lambda planned=planned: self._mutations(planned))  # type: ignore[misc]
             if outcome.results is not None:
                 self._done(planned)
@@ -116,7 +130,9 @@ class Bulk:
             doubtful = doubtful if outcome.certain else (planned, left)
             self._restore(planned)
             backoff(attempt)
-        return files
+        assert doubtful is not None
+        self._done(doubtful[0])
+        return doubtful[1]
 
     def _plan(
         self, files: list[Whole], made: dict[Path, int], nonce: bytes, *, blind: bool
@@ -194,12 +210,25 @@ class Bulk:
         return mutations + volume.storage.drop(dropped)
 
     def _applied(self, planned: list[_Planned], nonce: bytes) -> bool:
-        """Tell whether the Commit that got no answer was applied: it was for all where it was for one."""
-        if any(node.entry is not None and node.entry.did(nonce) for _, node, _, _ in planned):
+        """Tell whether the Commit that got no answer was applied: it was for all where it was for one.
+
+        The names are looked up where they were, whatever became of their directories' names; then some of the files
+        wherever they are now.
+        """
+        client = self._volume.connect()
+        keys = [entry_key(client, str(parent.id), node.name) for _, node, parent, _ in planned]
+        if any(found is not None and decode(found).did(nonce) for found in client.lookup(keys, mask=METADATA)):
             return True
-        new = next((entry.ino for _, node, _, entry in planned if not node.exists), None)
-        moved = self._volume.tree.find(new) if new is not None else None
-        return moved is not None and decode(moved[1]).did(nonce)
+        return any(self._moved_after(entry.ino, nonce) for _, _, _, entry in planned[:FOLLOWED])
+
+    def _moved_after(self, ino: int, nonce: bytes) -> bool:
+        moved = self._volume.tree.find(ino)
+        if moved is None:
+            return False
+        entry = decode(moved[1])
+        return entry.did(nonce) or (
+            entry.type == "hard" and self._volume.did(inode_key(self._volume.connect(), ino), nonce)
+        )
 
     def _done(self, planned: list[_Planned]) -> None:
         for identity in {str(parent.id) for _, node, parent, _ in planned if node.entry is None}:

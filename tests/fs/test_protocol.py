@@ -354,19 +354,31 @@ def test_after_a_lost_answer_many_files_are_not_written_again_over_what_others_w
     assert names(instance()) == ["d", "one", "shipped", "three"]
 
 
-def test_after_a_lost_answer_files_that_moved_away_all_together_are_found(instance: Instance, engine: Engine) -> None:
+@pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize("moved", [("d", "f"), ("d",)])
+@pytest.mark.parametrize("linked", [False, True])
+def test_after_a_lost_answer_files_that_moved_away_all_together_are_found(
+    instance: Instance, engine: Engine, existing: bool, moved: tuple[str, ...], linked: bool
+) -> None:
     class Loses(LosesAnswers):
         def call(self, method: str, request: object) -> object:
             try:
                 return super().call(method, request)
             except Unavailable:
-                instance().rename(("one",), ("d", "moved"))
+                if linked:
+                    instance().link(("d", "f"), ("second",))
+                instance().rename(moved, ("away",))
                 raise
 
     instance().mkdir(("d",))
-    write_whole(instance(Loses(engine, lambda number: number == 1)), {"one": b"1"}, new=True)
-    assert names(instance()) == ["d", "shipped"]
-    assert get(instance(), "d/moved") == b"1"
+    if existing:
+        put(instance(), "d/f", b"0")
+    write_whole(instance(Loses(engine, lambda number: number == 1)), {"d/f": b"1"}, new=not existing)
+    where = "/".join(("away", *("d", "f")[len(moved) :]))
+    assert get(instance(), where) == b"1"
+    assert "d/f" not in contents(instance())
+    if not linked:  # the check knows no files with several names
+        check_store(engine, instance())
 
 
 def test_a_directory_that_was_replaced_meanwhile_gets_nothing_that_was_meant_for_the_other(instance: Instance) -> None:
