@@ -141,9 +141,22 @@ class Tree:
             FileNotFoundError, NotADirectoryError: a part before the last is missing or no directory.
             OSError: ELOOP, ENAMETOOLONG.
         """
-        if recent and self.remembered is not None and not mask:
+        if self.remembered is None:
+            return self._resolve_one(path, follow, mask)
+        if recent and not mask:
             return self._resolve_content(path, follow, self.remembered)
         return self.resolve_all([path], follow=follow, mask=mask, recent=recent)[0]
+
+    def _resolve_one(self, path: Path, follow: bool, mask: Iterable[str]) -> Node:
+        """Return what one path names; the usual case, without what several paths and a memory need."""
+        _check_names(path)
+        client, predicted = self._connect(), self._predict(path)
+        found = client.lookup([_key(client, *pair) for pair in predicted], mask=mask)
+        answers = dict(zip(predicted, found, strict=True))
+        try:
+            return _Walk(self, answers, follow).run(path)
+        except _Unknown:
+            return self.resolve_all([path], follow=follow, mask=mask, answers=answers)[0]
 
     def _resolve_content(self, path: Path, follow: bool, remembered: Remembered) -> Node:
         """Return what a path names, with its content; what is likely to be read next is asked for along with it."""
@@ -162,12 +175,16 @@ class Tree:
         mask: Iterable[str] = METADATA,
         recent: bool = False,
         more: Iterable[tuple[str, str]] = (),
+        answers: dict[tuple[str, str], Found | None] | None = None,
     ) -> list[Node]:
-        """Return what several paths name, their keys carried by the same Lookups; `more` is asked along with them."""
+        """Return what several paths name, their keys carried by the same Lookups; `more` is asked along with them.
+
+        `answers` are those of a Lookup just made for it.
+        """
         for path in paths:
             _check_names(path)
         client = self._connect()
-        answers: dict[tuple[str, str], Found | None] = {}
+        answers = {} if answers is None else answers
         along = set(more)
         while True:
             wanted = {pair for path in paths for pair in self._predict(path)} - answers.keys()
@@ -435,5 +452,5 @@ def _key(client: Client, directory: str, name: str) -> Any:
 
 def _check_names(path: Path) -> None:
     for name in path:
-        if len(os.fsencode(name)) > NAME_MAX:
+        if len(name) * 4 > NAME_MAX and len(os.fsencode(name)) > NAME_MAX:
             raise file_error(errno.ENAMETOOLONG, "/".join(path))
