@@ -419,6 +419,19 @@ def test_in_production_a_path_must_lead_into_a_mount(monkeypatch: pytest.MonkeyP
     assert Path("disk/small").exists()
 
 
+def test_in_production_only_what_removes_asks_and_yes_answers(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    monkeypatch.setattr("gaeport.fs.commands._production", lambda: True)
+    assert fs("sync", "--delete", "disk", "uploads/copy") == 0  # there is nothing to remove
+    Path("uploads/copy/extra").write_text("")
+    Path("disk/small").write_text("changed")
+    assert fs("sync", "--delete", "disk", "uploads/copy") == 2
+    assert "removing 1 names? --yes answers where nobody can be asked" in capsys.readouterr().err
+    assert Path("uploads/copy/extra").exists()
+    assert Path("uploads/copy/small").read_text() == "small\n"
+    assert fs("sync", "--delete", "--yes", "disk", "uploads/copy") == 0
+    assert not Path("uploads/copy/extra").exists()
+
+
 def test_a_store_that_is_full_stops_it_with_one_line(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     def full(*arguments: object) -> None:
         raise ResourceExhausted("quota exceeded")
