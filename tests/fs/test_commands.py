@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gaeport import cli, meter, settings
+from gaeport.datastore.client import Client
 from gaeport.fs import commands, mounts, progress
 from gaeport.fs.copying import copy_file
 from gaeport.fs.garbage import KEEP_DAYS
@@ -249,7 +250,8 @@ def test_a_store_that_does_not_answer_is_told_and_not_taken_for_a_missing_file(
     def unavailable(*arguments: object, **options: object) -> None:
         raise OSError(5, "Input/output error", "uploads")
 
-    monkeypatch.setattr("gaeport.fs.tree.Tree.resolve_all", unavailable)
+    for method in ("lookup", "commit"):
+        monkeypatch.setattr(Client, method, unavailable)
     assert fs("cp", "disk/small", "uploads") == 1
     assert fs("ls", "uploads") == 1
     assert capsys.readouterr().err == "gaeport fs: uploads: Input/output error\n" * 2

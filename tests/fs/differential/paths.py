@@ -310,7 +310,7 @@ def by_directory_descriptor(world: World, rng: random.Random) -> Any:
         lambda: os.rename(name, other, src_dir_fd=folder, dst_dir_fd=folder),
         lambda: os.link(name, other, src_dir_fd=folder, dst_dir_fd=folder),
         lambda: os.symlink("a", other, dir_fd=folder),
-        lambda: os.readlink(name, dir_fd=folder),
+        lambda: world.short(os.readlink(name, dir_fd=folder)),
         lambda: os.access(name, os.X_OK, dir_fd=folder),
         lambda: os.chmod(name, 0o640, dir_fd=folder),
         lambda: os.close(os.open(name, os.O_RDWR | os.O_CREAT, 0o644, dir_fd=folder)),
