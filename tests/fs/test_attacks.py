@@ -113,15 +113,15 @@ def test_two_directories_that_move_into_each_other_do_not_both_succeed(name: str
         def call(self, method: str, request: Any) -> Any:
             if method == "Commit" and not self.done:
                 self.done = True
-                make(transport, tmp_path, name=name).rename(("b",), ("a", "b"))
+                make(transport, tmp_path / "nothing", name=name).rename(("b",), ("a", "b"))
             return transport.call(method, request)
 
-    before = make(transport, tmp_path, name=name)
+    before = make(transport, tmp_path / "nothing", name=name)
     before.mkdir(("a",))
     before.mkdir(("b",))
     with pytest.raises(FileNotFoundError):  # what it was to move into is elsewhere now
-        make(Interferes(), tmp_path, name=name).rename(("a",), ("b", "a"))
-    left = make(transport, tmp_path, name=name)
+        make(Interferes(), tmp_path / "nothing", name=name).rename(("a",), ("b", "a"))
+    left = make(transport, tmp_path / "nothing", name=name)
     assert (names(left), names(left, "a"), names(left, "a/b")) == (["a"], ["b"], [])
 
 
