@@ -22,6 +22,7 @@ _lock = threading.RLock()
 _transport: Transport | None = None
 _channel: "grpc.Channel | None" = None
 _engine: Any = None
+_own: Client | None = None
 
 
 class _Present:
@@ -66,8 +67,14 @@ def client() -> Client:
 
 def own_client() -> Client:
     """Return the thin client on the namespace of gaeport's own entities."""
-    config = settings.current()
-    return Client(transport(), project=config.project, database=config.database, namespace=config.own_namespace)
+    global _own
+    found = _own
+    if found is None:
+        with _lock:
+            config = settings.current()
+            names = {"project": config.project, "database": config.database, "namespace": config.own_namespace}
+            _own = found = Client(transport(), **names)
+    return found
 
 
 def engine() -> Any:
@@ -158,22 +165,22 @@ def reset() -> None:
     A client that was made on the in-process channel keeps working, on whatever the connection is then: applications
     make their clients once, at import, and tests change the settings after that.
     """
-    global _transport, _channel, _engine
+    global _transport, _channel, _engine, _own
     with _lock:
         if _channel is not None and _engine is None:  # a real one; the in-process channel stays open
             _channel.close()
         if _engine is not None:
             _engine.close()
-        _transport = _channel = _engine = None
+        _transport = _channel = _engine = _own = None
 
 
 def _forget_in_child() -> None:
     # A child must not use (nor close) its parent's SQLite handles and gRPC threads.
-    global _transport, _channel, _engine, _lock
+    global _transport, _channel, _engine, _own, _lock
     _lock = threading.RLock()
     if _engine is not None:
         _engine.after_fork_in_child()
-    _transport = _channel = None
+    _transport = _channel = _own = None
 
 
 settings.on_change(reset)

@@ -95,6 +95,8 @@ class View:
             length: bytes.
             load: reads an extent.
         """
+        if len(self.pieces) == 1 and isinstance(only := self.pieces[0], Memory):  # most files
+            return bytes(memoryview(only.data)[offset : offset + length])
         found = []
         for piece, start, end in self.parts(offset, min(self.size, offset + length)):
             if isinstance(piece, Memory):

@@ -39,6 +39,7 @@ Type = Literal["file", "dir", "link", "whiteout", "hard"]
 _TYPE_BITS = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "link": stat.S_IFLNK, "whiteout": 0, "hard": 0}
 _NUMBERS = ("ino", "mode", "uid", "gid", "size", "atime", "mtime", "ctime", "guards")
 _RARE = ("nlink",)  # numbers that are stored where they are not 1
+_ALL_NUMBERS = (*_NUMBERS, *_RARE)
 _TEXTS = ("type", "dir", "lower", "target")
 _BLOBS = ("ops", "extents", "inline")
 
@@ -199,10 +200,13 @@ def chunk_key(client: Client, source: str) -> Any:
 
 def encode(key: Any, entry: Entry) -> Any:
     """Return an Entry as an entity."""
-    entity = wire.Entity(key=key)
-    _unindexed(entity, "format").integer_value = settings.current().format
+    entity = wire.Entity()
+    entity.CopyFrom(_template())
+    entity.key.CopyFrom(key)
+    properties = entity.properties
+    properties["format"].integer_value = settings.current().format
     for name in _NUMBERS:
-        _unindexed(entity, name).integer_value = getattr(entry, name)
+        properties[name].integer_value = getattr(entry, name)
     for name in _RARE:
         if getattr(entry, name) != 1:
             _unindexed(entity, name).integer_value = getattr(entry, name)
@@ -214,6 +218,15 @@ def encode(key: Any, entry: Entry) -> Any:
         value = getattr(entry, name)
         if value:
             _unindexed(entity, name).blob_value = value
+    return entity
+
+
+@lru_cache(maxsize=1)
+def _template() -> Any:
+    """Return the entity that every Entry's begins as: what is always there, and what of it is indexed."""
+    entity = wire.Entity()
+    for name in ("format", *_NUMBERS):
+        _unindexed(entity, name)
     entity.properties["ino"].exclude_from_indexes = False
     return entity
 
@@ -229,7 +242,7 @@ def decode(found: Found) -> Entry:
     if number != formats.NEWEST:
         formats.check(number, f"entry {found.entity.key.path[-1].name!r}")
     values: dict[str, Any] = {}
-    for name in (*_NUMBERS, *_RARE):
+    for name in _ALL_NUMBERS:
         if name in properties:
             values[name] = properties[name].integer_value
     for name in _TEXTS:

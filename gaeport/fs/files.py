@@ -119,11 +119,12 @@ class RawFile(io.RawIOBase):
         pieces = []
         with Naming(self.name):
             anonymous.settle(self._handle)
-            wanted = max(self._handle.size - self._position, 0) + 1
-            while data := self._handle.pread(min(wanted, _PIECE), self._position):
+            while (left := self._handle.size - self._position) > 0:
+                data = self._handle.pread(min(left, _PIECE), self._position)
+                if not data:
+                    break
                 pieces.append(data)
                 self._position += len(data)
-                wanted = max(self._handle.size - self._position, 0) + 1
         return b"".join(pieces)
 
     def write(self, data: "ReadableBuffer") -> int:

@@ -74,7 +74,8 @@ def test_children_forked_while_other_threads_write_neither_hang_nor_write_for_th
         tmp_path,
         """
         import threading
-        open("warm", "w").close()  # everything is imported now: a fork amid an import hangs, whoever imports
+        for name in ("one", "two"):  # both are there at the first fork, whenever the threads come to them
+            open(name, "w").close()  # and everything is imported: a fork amid an import hangs, whoever imports
         ended = threading.Event()
 
         def write(name):
