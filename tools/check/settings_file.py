@@ -47,6 +47,9 @@ def _mounts(root: Path, config: Settings) -> Iterator[Finding]:
     for mount in config.mounts:
         if (root / mount.path).is_file():
             yield Finding("settings.mount", "error", f"[[mount]] {mount.path} is a file here", "mount its folder", FILE)
+        elif mount.store == "gcs" and not (mount.bucket or config.bucket):
+            message = f'[[mount]] {mount.path} has store = "gcs", and no bucket is named'
+            yield Finding("settings.mount", "error", message, 'write bucket = "my-bucket"', FILE)
         elif Path(mount.path).is_absolute() and not Path(mount.path).is_relative_to(root):
             message = f"[[mount]] {mount.path} is an absolute path: on App Engine the application lies in /workspace"
             yield Finding("settings.mount", "warning", message, "write it relative to gaeport.toml", FILE)

@@ -141,12 +141,23 @@ def _database(to: Target) -> Step:
 
 
 def _bucket(to: Target) -> Step:
-    if to.config.bucket is None:
+    commands = []
+    for name in _buckets(to):
+        url = f"gs://{name}"
+        there = to.gcloud("storage", "buckets", "describe", url, "--format=none")
+        made = to.gcloud(
+            "storage", "buckets", "create", url, f"--location={to.region}", "--uniform-bucket-level-access"
+        )
+        commands.append(f"{there} || {made}")
+    if not commands:
         return Step("bucket", ())
-    url = f"gs://{to.config.bucket}"
-    there = to.gcloud("storage", "buckets", "describe", url, "--format=none")
-    made = to.gcloud("storage", "buckets", "create", url, f"--location={to.region}", "--uniform-bucket-level-access")
-    return Step("the bucket for large files", (f"{there} || {made}",))
+    return Step("the bucket for large files" if len(commands) == 1 else "the buckets for files", tuple(commands))
+
+
+def _buckets(to: Target) -> list[str]:
+    """Return the buckets that the settings name, each once."""
+    named = [to.config.bucket, *(mount.bucket for mount in to.config.mounts)]
+    return list(dict.fromkeys(name for name in named if name is not None))
 
 
 def _roles(to: Target) -> Step:
@@ -165,8 +176,8 @@ def _roles(to: Target) -> Step:
         )
         for name in names
     ]
-    if to.config.bucket is not None:
-        bound = ("storage", "buckets", "add-iam-policy-binding", f"gs://{to.config.bucket}")
+    for bucket in _buckets(to):
+        bound = ("storage", "buckets", "add-iam-policy-binding", f"gs://{bucket}")
         commands.append(to.gcloud(*bound, member, "--role=roles/storage.objectUser", "--format=none"))
     note = "the account that the application is built and runs as; an Editor, as it is in older projects, needs none"
     return Step("roles", tuple(commands), note)

@@ -352,6 +352,11 @@ CASES = (
     Broken(
         "a mount that is a file", {"gaeport.toml": 'app = "main:app"\n[[mount]]\npath = "main.py"\n'}, "settings.mount"
     ),
+    Broken(
+        "a mount of objects without a bucket",
+        {"gaeport.toml": 'app = "main:app"\n[[mount]]\npath = "media"\nstore = "gcs"\n'},
+        "settings.mount",
+    ),
     Broken("no .gcloudignore", {".gcloudignore": None}, "bundle.no-ignore-file"),
     Broken("skip_files", app("handlers:", "skip_files: [a]\nhandlers:"), "bundle.skip-files", 5, "refuses"),
     Broken("a secret in the upload", {".env": "A=1\n"}, "bundle.secret"),
@@ -425,6 +430,7 @@ AFTER = {
     "a cache on this machine": "every call fails",
     "a stage in production's namespace": "the stage reads and writes production's data",
     "a mount that is a file": "the application does not start",
+    "a mount of objects without a bucket": "the application does not start",
     "no .gcloudignore": "gcloud writes one that lets tests, .env and virtual environments through",
     "a secret in the upload": "it lies in the bucket of the versions, and in the image",
     "a module left at home": "every instance ends at once; every request is a 500",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gaeport.settings import CacheSettings, SessionSettings, Settings
+from gaeport.settings import CacheSettings, MountSettings, SessionSettings, Settings
 from tools.plan.steps import Step, Target, back, forward, target
 
 FILES = ("app.yaml", "index.yaml", "queue.yaml", "cron.yaml", "dispatch.yaml")
@@ -47,6 +47,14 @@ def test_everything_comes_in_the_order_in_which_it_is_safe(config: Settings) -> 
         "cron jobs",
         "dispatch rules",
     ]
+
+
+def test_buckets_of_mounts_are_made_too(config: Settings) -> None:
+    media = MountSettings("media", store="gcs", bucket="notes-media")
+    told = text(forward(to(replace(config, mounts=(media, replace(media, path="more"))))))
+    assert told.count("buckets create gs://notes-media") == 1
+    assert told.count("buckets create gs://notes-files") == 1
+    assert told.count("add-iam-policy-binding gs://notes-media") == 1
 
 
 def test_an_application_with_nothing_has_the_fewest_steps(config: Settings) -> None:
