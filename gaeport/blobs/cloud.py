@@ -5,6 +5,7 @@ import os
 import secrets
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -245,7 +246,19 @@ def translated(name: str, *, missing: int = errno.ENOENT) -> Iterator[None]:
         number = _errno_of(error)
         if number is None:
             raise
+        forget_frames(error)
         raise file_error(missing if number == errno.ENOENT else number, name, str(error)) from error
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Let go of what the library's functions that failed had in hand.
+
+    Their frames and errors refer to each other, and to their callers: until the garbage collector comes by, a file
+    that an application just dropped, `open(path, "w").write(text)`, would not be closed.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _errno_of(error: Exception) -> int | None:

@@ -31,9 +31,14 @@ class CloudObjects:
 
     def stat(self, name: str) -> Stored | None:
         """Return what is stored under a name; None where nothing is."""
-        with translated(name), counted("StatObject", self.bucket, storage__class_b=1):
-            found = self._bucket().get_blob(name, timeout=cloud.TIMEOUT, retry=cloud.retry())
-        return _stored(found) if found is not None else None
+        blob = self._bucket().blob(name)
+        with counted("StatObject", self.bucket, storage__class_b=1):
+            try:
+                with translated(name):
+                    blob.reload(timeout=cloud.TIMEOUT, retry=cloud.retry())
+            except FileNotFoundError:
+                return None
+        return _stored(blob)
 
     def scan(self, prefix: str, *, deep: bool = False, limit: int | None = None) -> Iterator[Stored | str]:
         """Yield the objects below a prefix, and longer prefixes."""

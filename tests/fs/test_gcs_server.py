@@ -1,6 +1,7 @@
 """Files in a bucket of a Cloud Storage server that refuses, loses answers, or stands still."""
 
 import errno
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import pytest
 
 from gaeport.blobs import cloud
 from gaeport.blobs.object_cloud import CloudObjects
+from gaeport.fs import mounts
 from gaeport.fs.gcs_names import Names
 from gaeport.fs.gcs_tree import Tree
 from gaeport.fs.gcs_volume import GcsVolume
@@ -73,6 +75,20 @@ def test_files_and_directories(volume: GcsVolume) -> None:
     volume.unlink(("e", "ä b#?%.txt"))
     volume.rmdir(("e",))
     assert names(volume) == ["l"]
+
+
+def test_a_file_that_is_dropped_unclosed_is_stored_at_once(
+    volume: GcsVolume, bucket: Bucket, application: Path
+) -> None:
+    (application / "uploads").mkdir()
+    mounts.attach(str(application / "uploads"), volume)
+    gc.disable()
+    try:
+        with pytest.warns(ResourceWarning, match="unclosed"):
+            open(application / "uploads" / "a", "w").write("content")  # noqa: SIM115
+        assert [call.path[:8] for call in bucket.of("POST")] == ["/upload/"]
+    finally:
+        gc.enable()
 
 
 def test_a_move_is_one_call_of_the_server(volume: GcsVolume, bucket: Bucket) -> None:
