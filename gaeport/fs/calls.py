@@ -9,6 +9,7 @@ import operator
 import os
 import stat as modes
 import time
+from contextlib import suppress
 from typing import Any
 
 from gaeport.errors import file_error
@@ -329,11 +330,16 @@ def _times(times: Any, ns: Any) -> tuple[int, int]:
             ending = " or None" if name == "times" else ""
             raise TypeError(f"utime: '{name}' must be {'either ' if ending else ''}a tuple of two ints{ending}")
     if ns is not None:
-        return int(ns[0]), int(ns[1])
+        return _in_range(int(ns[0])), _in_range(int(ns[1]))
     if times is not None:
-        return _nanoseconds(times[0]), _nanoseconds(times[1])
+        return _in_range(_nanoseconds(times[0])), _in_range(_nanoseconds(times[1]))
     now = time.time_ns()
     return now, now
+
+
+def _in_range(nanoseconds: int) -> int:
+    """Return the nearest time that can be stored (1677 to 2262), as Linux does with those that a disk cannot store."""
+    return max(-(2**63), min(nanoseconds, 2**63 - 1))
 
 
 def _nanoseconds(seconds: float) -> int:
@@ -350,7 +356,8 @@ def chmod(path: Any, mode: int, *, dir_fd: int | None = None, follow_symlinks: b
         native.chmod(place or path, mode, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
         return
     if not follow_symlinks and native.chmod not in os.supports_follow_symlinks:
-        native.chmod("", mode, follow_symlinks=False)  # raises NotImplementedError
+        with suppress(FileNotFoundError):  # a Python that can do it after all
+            native.chmod("", mode, follow_symlinks=False)  # raises NotImplementedError
     if _change_open(path, mode=mode & 0o7777):
         return
     place.demand_directory()

@@ -465,6 +465,9 @@ def settle_all() -> None:
 class DescriptorFile(native.FileIO):
     """A raw file on a descriptor, ours or any other, whose close commits."""
 
+    def __repr__(self) -> str:
+        return super().__repr__().replace("<DescriptorFile", "<_io.FileIO", 1)
+
     def close(self) -> None:
         """Close the descriptor (if it is this object's to close) and commit. Raises OSError when that fails."""
         found = None

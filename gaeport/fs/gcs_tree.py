@@ -101,7 +101,7 @@ class Tree:
                 return node
             if next(links) > MAX_LINKS:
                 raise file_error(errno.ELOOP, spelled)
-            path = self._followed(node)
+            path = self._followed(node, recent, links)
 
     def _directory(self, path: Path, recent: bool, links: Iterator[int]) -> Node:
         """Return the directory that holds something; its placeholder is not asked for."""
@@ -185,7 +185,7 @@ class Tree:
         owner = (status.st_uid, status.st_gid)
         return Facts(kind, self.names.ino(path), mode, *owner, *times, status.st_size, target)
 
-    def _followed(self, node: Node) -> Path:
+    def _followed(self, node: Node, recent: bool, links: Iterator[int]) -> Path:
         target = (node.facts.target if node.facts is not None else None) or ""
         base = list(node.path[:-1])
         outside = file_error(errno.ENOENT, "/".join(node.path), f"the link leads out of the mount, to {target}")
@@ -194,11 +194,15 @@ class Tree:
             if inside == ".." or inside.startswith("../"):
                 raise outside
             base, target = [], inside
+        resolved = len(base)
         for part in target.split("/"):
             if part == "..":
+                if len(base) > resolved:  # what it leaves may be a link itself
+                    base = list(self._directory(tuple(base), recent, links).path)
                 if not base:
                     raise outside
                 base.pop()
+                resolved = len(base)
             elif part not in ("", "."):
                 base.append(part)
         return tuple(base)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from gaeport.fs import descriptors, paths
 from gaeport.fs.places import Place
@@ -54,6 +54,9 @@ class MemoryMap(native_mmap, metaclass=_MapType):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("<MemoryMap", "<mmap.mmap", 1)
 
     def __del__(self) -> None:
         self._release()
@@ -112,6 +115,11 @@ def guarded_connect(connect: Callable[..., Any], failure: type[Exception]) -> Ca
 
 
 def _database_path(database: Any, uri: bool) -> Any:
+    """Return the path of a database's file, or None where it has none."""
+    if isinstance(database, int) or database in ("", b"", ":memory:", b":memory:"):
+        return None
     if isinstance(database, str) and uri and database.startswith("file:"):
-        return unquote(urlsplit(database).path)
-    return None if isinstance(database, int) else database
+        found = urlsplit(database)
+        path = unquote(found.path)
+        return None if path in ("", ":memory:") or "memory" in parse_qs(found.query).get("mode", []) else path
+    return database

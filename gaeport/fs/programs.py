@@ -7,7 +7,7 @@ has is refused, which the system itself could only call missing.
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gaeport.fs import paths
@@ -58,14 +58,21 @@ def _check_program(candidates: Any) -> None:
     if all(not isinstance(place, Place) for _, place in found) or any(_on_disk(path) for path, _ in found):
         return
     for _, place in found:
-        if isinstance(place, Place) and stat.S_ISREG(place.attributes().mode):
+        if isinstance(place, Place) and _is(place, stat.S_ISREG):
             raise place.error(errno.EACCES, _NOT_LOADED.format(place.mount.spelled))
 
 
 def _check_folder(folder: Any) -> None:
     place = paths.locate(folder) if folder is not None else None
-    if isinstance(place, Place) and not _on_disk(folder) and stat.S_ISDIR(place.attributes().mode):
+    if isinstance(place, Place) and not _on_disk(folder) and _is(place, stat.S_ISDIR):
         raise place.error(errno.ENOENT, _REMEDY.format(place.mount.spelled))
+
+
+def _is(place: Place, kind: Callable[[int], bool]) -> bool:
+    try:
+        return kind(place.attributes().mode)
+    except OSError:
+        return False  # the system's own function says what is wrong
 
 
 def _on_disk(path: Any) -> bool:

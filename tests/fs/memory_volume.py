@@ -50,6 +50,10 @@ class MemoryFile:
         self._wrote = False
 
     @property
+    def shared(self) -> Node:
+        return self.node
+
+    @property
     def size(self) -> int:
         return len(self.node.data)
 

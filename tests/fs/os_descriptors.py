@@ -239,3 +239,41 @@ def descriptors_of_a_path_alone(root: str) -> Any:
     os.close(folder)
     os.close(file)
     return answers
+
+
+@probe
+def several_openings_of_one_file(root: str) -> Any:
+    put(f"{root}/a", b"0123456789")
+    one, two = os.open(f"{root}/a", os.O_RDWR), os.open(f"{root}/a", os.O_RDWR)
+    ending = os.open(f"{root}/a", os.O_WRONLY | os.O_APPEND)
+    reading = os.open(f"{root}/a", os.O_RDONLY)
+    file = open(f"{root}/a", "r+b", 0)  # noqa: SIM115
+    os.write(one, b"one")
+    answers: list[Any] = [os.read(two, 5), os.read(reading, 4), file.read(4)]
+    file.write(b"FILE")
+    answers += [os.pread(one, 20, 0), os.pread(reading, 20, 0), os.write(ending, b"end"), os.fstat(two).st_size]
+    answers += [file.seek(0, os.SEEK_END), file.write(b"."), os.pread(two, 20, 8)]
+    os.truncate(f"{root}/a", 12)
+    answers += [os.fstat(one).st_size, os.pread(reading, 20, 0), os.ftruncate(two, 6), file.seek(0), file.read()]
+    file.truncate(8)
+    answers += [os.pread(one, 20, 0), os.fstat(reading).st_size]
+    os.close(os.open(f"{root}/a", os.O_WRONLY | os.O_TRUNC))
+    answers += [os.pread(one, 20, 0), os.write(one, b"after"), file.seek(0), file.read()]
+    with open(f"{root}/a", "w") as other:
+        other.write("by path")
+    answers += [os.pread(two, 20, 0), os.pread(reading, 20, 0)]
+    for fd in (one, two, ending, reading):
+        os.close(fd)
+    file.close()
+    return answers, got(f"{root}/a")
+
+
+@probe
+def a_file_cut_by_another_opening_while_it_is_written(root: str) -> Any:
+    """As mailbox.MH does it."""
+    put(f"{root}/a", b"a long line that is there before\n")
+    with open(f"{root}/a", "rb+") as file:
+        os.lockf(file.fileno(), os.F_TLOCK, 0)
+        os.close(os.open(f"{root}/a", os.O_WRONLY | os.O_TRUNC))
+        file.write(b"short\n")
+    return got(f"{root}/a")

@@ -301,6 +301,8 @@ def changing_attributes(root: str) -> Any:
     os.utime(fd, (7, 8))
     answers += [os.stat(f"{root}/a").st_mtime, raised(os.utime, f"{root}/none"), raised(os.utime, f"{root}/a", (1,))]
     os.close(fd)
+    os.utime(f"{root}/a", (2**35, -(2**40)))  # what a disk cannot store either
+    answers += [os.stat(f"{root}/a").st_atime > 2**32, os.stat(f"{root}/a").st_mtime < 0]
     return answers
 
 

@@ -230,7 +230,15 @@ def test_a_sqlite_database_in_a_mount_is_refused_with_the_reason(mounted: Path, 
         with pytest.raises(sqlite3.OperationalError, match="SQLite opens its files below Python"):
             sqlite3.connect(database, uri=uri)
     sqlite3.connect(beside / "app.db").close()
-    sqlite3.connect(":memory:").close()
+    here = os.getcwd()
+    os.chdir(mounted)
+    try:
+        for database in (":memory:", "", "file::memory:?cache=shared", "file:name?mode=memory"):
+            sqlite3.connect(database, uri=database.startswith("file:")).close()
+        with pytest.raises(sqlite3.OperationalError, match="SQLite opens its files below Python"):
+            sqlite3.connect("app.db")
+    finally:
+        os.chdir(here)
 
 
 def test_fifos_and_devices_are_refused(mounted: Path) -> None:
