@@ -318,9 +318,13 @@ class Opened:
         top, raw = self._top(), self._raw()
         if raw is None or raw.closed:
             return
-        if top is not None:
-            top.flush()
-        raw.sync()
+        try:
+            if top is not None:
+                top.flush()
+            raw.sync()
+        except ValueError:
+            if not raw.closed:  # by another thread meanwhile, which committed it
+                raise
 
     def abandon(self) -> None:
         """Close without committing."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gaeport.fs import begin_request, end_request
+from gaeport.fs.files import Opened
 from gaeport.fs.patch import commit_everything
 from gaeport.fs.requests import settle_all
 from tests.fs.memory_volume import MemoryVolume
@@ -131,3 +132,19 @@ def test_a_fork_commits_first(mounted: Path, volume: MemoryVolume) -> None:
     assert committed(volume, "a") == b"x"
     assert "commit_all" in volume.calls
     os.close(fd)
+
+
+def test_a_file_that_another_thread_closes_meanwhile_is_settled_already(mounted: Path) -> None:
+    with open(mounted / "a", "w") as file:
+
+        class Closing:
+            closed = False
+
+            def flush(self) -> None:
+                file.close()
+                raise ValueError("I/O operation on closed file")
+
+        top = Closing()
+        file.write("text")
+        Opened(top, file.buffer.raw, truncating=True).settle()
+        assert (mounted / "a").read_text() == "text"
