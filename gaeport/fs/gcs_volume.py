@@ -13,6 +13,7 @@ from typing import Any
 from gaeport import datastore
 from gaeport.blobs.objects import OPERATION, Conflict, Draft, ObjectStore, Stored, operations
 from gaeport.errors import file_error
+from gaeport.fs import gcs_removals
 from gaeport.fs.gcs_directories import DEPLOYED, Directories
 from gaeport.fs.gcs_facts import changed, facts_of, metadata_of, new_facts, told
 from gaeport.fs.gcs_inode import GcsInode
@@ -198,6 +199,11 @@ class GcsVolume:
         with self._lock:
             return [inode for place, inode in self._pending.items() if place[:-1] == path]
 
+    def pending_below(self, path: Path) -> bool:
+        """Tell whether a file was created anywhere in a directory and not stored yet."""
+        with self._lock:
+            return any(place[: len(path)] == path for place in self._pending)
+
     def named(self, inode: GcsInode) -> None:
         """A file got its object."""
         with self._lock:
@@ -259,6 +265,10 @@ class GcsVolume:
         """Remove an empty directory."""
         guarded(lambda: self.directories.rmdir(path), "/".join(path))
 
+    def rmtree(self, path: Path) -> bool:
+        """Remove a directory with everything in it; returns whether nothing was in the way. For `shutil.rmtree`."""
+        return guarded(lambda: gcs_removals.tree(self, path), "/".join(path))
+
     def rename(self, source: Path, target: Path) -> None:
         """Move; see `Renames.rename`."""
         guarded(lambda: self._renames.rename(source, target), "/".join(source))
@@ -277,10 +287,11 @@ class GcsVolume:
                 raise file_error(errno.EROFS, "/".join(path), DEPLOYED)
             if not node.exists and inode is None:
                 raise file_error(errno.ENOENT, "/".join(path))
-            if self._removed(node, inode):
+            if self.removed(node, inode):
                 return
 
-    def _removed(self, node: Node, inode: GcsInode | None) -> bool:
+    def removed(self, node: Node, inode: GcsInode | None) -> bool:
+        """Remove a file's object, and let its handles know. False where somebody else changed it."""
         if node.stored is not None:
             try:
                 self.objects.delete(node.stored.name, node.stored.generation)

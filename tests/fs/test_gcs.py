@@ -914,3 +914,61 @@ def test_each_write_tells_its_operation_and_those_before(volume: GcsVolume, stor
     assert found is not None
     marks = found.metadata[OPERATION].split()
     assert len(marks) == len(set(marks)) == 16
+
+
+# Whole directories
+
+
+def test_a_directory_is_removed_by_one_listing_and_a_call_an_object(volume: GcsVolume, store: ObjectStore) -> None:
+    for folder in ("d", "d/e"):
+        volume.mkdir(tuple(folder.split("/")))
+    for number in range(20):
+        put(volume, f"d/{number}", b"x")
+        put(volume, f"d/e/{number}", b"y")
+    put(volume, "d2", b"beside")
+    with meter.measure() as counted:
+        assert volume.rmtree(("d",))
+    assert counted.calls["DeleteObject"] == 42
+    assert sum(counted.calls.values()) <= 46
+    assert [one.name for one in store.scan("", deep=True) if isinstance(one, Stored)] == ["media/d2"]
+
+
+def test_handles_of_files_in_a_removed_directory_keep_their_content_and_store_nothing(volume: GcsVolume) -> None:
+    volume.mkdir(("d",))
+    put(volume, "d/a", b"kept")
+    handle = volume.open(("d", "a"), READ_WRITE)
+    assert volume.rmtree(("d",))
+    handle.pwrite(b"KE", 0)
+    assert handle.pread(10, 0) == b"KEpt"
+    handle.close()
+    assert names(volume) == []
+
+
+def test_what_is_deployed_or_being_created_is_left_to_the_caller(volume: GcsVolume, root: Path) -> None:
+    (root / "shipped").mkdir()
+    (root / "shipped" / "a").write_text("deployed")
+    put(volume, "shipped/b", b"x")
+    assert not volume.rmtree(("shipped",))
+    volume.mkdir(("d",))
+    handle = volume.open(("d", "new"), os.O_WRONLY | os.O_CREAT)
+    assert not volume.rmtree(("d",))
+    handle.close()
+    assert (names(volume, "shipped"), names(volume, "d")) == (["a", "b"], ["new"])
+
+
+def test_what_another_instance_changes_meanwhile_stays(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = instance(), instance()
+    here.mkdir(("d",))
+    put(here, "d/a", b"old")
+    put(here, "d/b", b"old")
+    listed = here.directories.everything
+
+    def then_changed(path: Any) -> list[Stored]:
+        found = list(listed(path))
+        put(there, "d/a", b"new")
+        return found
+
+    monkeypatch.setattr(here.directories, "everything", then_changed)
+    assert not here.rmtree(("d",))
+    assert names(there, "d") == ["a"]
+    assert get(there, "d/a") == b"new"

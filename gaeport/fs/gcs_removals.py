@@ -1,0 +1,39 @@
+"""Removing a whole directory of a bucket: one listing, and one call an object, several at a time."""
+
+from typing import TYPE_CHECKING
+
+from gaeport.blobs.objects import Stored
+from gaeport.fs.gcs_facts import facts_of
+from gaeport.fs.gcs_tree import Node
+from gaeport.fs.volume import Path
+from gaeport.fs.workers import Workers
+
+if TYPE_CHECKING:
+    from gaeport.fs.gcs_volume import GcsVolume
+
+
+def tree(volume: "GcsVolume", path: Path) -> bool:
+    """Remove a directory with everything in it, as far as nobody interferes.
+
+    Files go first, then the directories' placeholders from below, so that an interruption leaves no file without its
+    directory. What was deployed, what is being created here, and what another instance changes meanwhile is left to
+    the caller, who removes name by name and is told the errors.
+
+    Returns:
+        Whether all of it is gone.
+    """
+    node = volume.tree.resolve(path, follow=False)
+    if node.kind != "dir" or node.deployed is not None or volume.pending_below(node.path):
+        return False
+    found = list(volume.directories.everything(node.path))
+    files = [stored for stored in found if not stored.name.endswith("/")]
+    placeholders = sorted((stored for stored in found if stored.name.endswith("/")), key=lambda one: -len(one.name))
+    with Workers() as workers:
+        gone = all(list(workers.each(lambda stored: _removed(volume, stored), files)))
+    return gone and all(_removed(volume, stored) for stored in placeholders)
+
+
+def _removed(volume: "GcsVolume", stored: Stored) -> bool:
+    where = volume.path_of(stored)
+    node = Node(where, facts_of(stored, volume.names.ino(where)), stored)
+    return volume.removed(node, volume.inode_of(node))
