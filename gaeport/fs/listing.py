@@ -51,6 +51,9 @@ class DirEntry(metaclass=_EntryType):
     def __repr__(self) -> str:
         return f"<DirEntry {self.name!r}>"
 
+    def __reduce_ex__(self, protocol: object) -> str:
+        raise TypeError("cannot pickle 'posix.DirEntry' object")
+
     def inode(self) -> int:
         """Return the inode number."""
         return self._attributes.ino

@@ -1,6 +1,7 @@
 """What the functions of `os` that take paths do in a folder."""
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -367,6 +368,7 @@ def _entry(entry: Any) -> Any:
     assert entry.inode() == entry.stat(follow_symlinks=False).st_ino
     kinds = entry.is_dir(), entry.is_dir(follow_symlinks=False), entry.is_file(), entry.is_symlink()
     assert os.fspath(entry) == entry.path
+    assert raised(pickle.dumps, entry) == raised(os.DirEntry) == "TypeError"
     return str(entry.name), os.fsdecode(entry.path)[-2:], kinds, kind(entry.stat()), repr(entry)
 
 
