@@ -57,11 +57,14 @@ def flask_uploads_and_downloads(root: str) -> Any:
     )
     app.add_url_rule("/down", "down", view_func=lambda: flask.send_file(f"{root}/up", "image/png", conditional=True))
     app.add_url_rule("/in/<path:name>", "in", view_func=lambda name: flask.send_from_directory(root, name))
-    client, content = app.test_client(), bytes(range(256)) * 3000
+    client, content = app.test_client(), bytes(range(256)) * 1500
     answers = [client.post("/up", data={"f": (io.BytesIO(content), "x.png")}), client.get("/down")]
     answers += [client.get("/down", headers={"Range": "bytes=10-19"}), client.get("/in/up"), client.get("/in/../up")]
     answers += [client.get("/down", headers={"If-None-Match": answers[1].headers["ETag"]}), client.get("/static/s.css")]
-    return [(answer.status_code, hash(answer.data)) for answer in answers]
+    found = [(answer.status_code, hash(answer.data)) for answer in answers]
+    for answer in answers:
+        answer.close()
+    return found
 
 
 @probe
