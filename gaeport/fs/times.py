@@ -105,6 +105,7 @@ class DirectoryTimes:
 
     def _write(self, waiting: dict[str, int]) -> None:
         for attempt in range(_ATTEMPTS):
+            waiting = self._still(waiting)
             try:
                 mutations = self._mutations(waiting)
                 if mutations:
@@ -120,7 +121,14 @@ class DirectoryTimes:
                 if self._pending.get(directory) == moment:
                     del self._pending[directory]
 
+    def _still(self, waiting: dict[str, int]) -> dict[str, int]:
+        """Return what nobody has forgotten meanwhile: a time that was set counts, and its Commit ended ours."""
+        with self._lock:
+            return {directory: moment for directory, moment in waiting.items() if directory in self._pending}
+
     def _mutations(self, waiting: dict[str, int]) -> list[Any]:
+        if not waiting:
+            return []
         client = self._connect()
         keys = [time_key(client, directory) for directory in waiting]
         guards = [guard_key(client, directory) for directory in waiting]

@@ -8,6 +8,7 @@ from typing import Any
 from tests.fs.probing import Probe, got, put, raised
 
 PROBES: dict[str, Probe] = {}
+FREE = 900  # descriptors from here on are not in use
 
 
 def probe(function: Probe) -> Probe:
@@ -131,11 +132,13 @@ def duplicates(root: str) -> Any:
 
 @probe
 def descriptors_closed_together(root: str) -> Any:
-    fds = [os.open(f"{root}/{name}", os.O_WRONLY | os.O_CREAT) for name in "abc"]
-    for fd in fds:
-        os.write(fd, b"written")
-    os.closerange(fds[0], fds[-1] + 1)
-    return [got(f"{root}/{name}") for name in "abc"], raised(os.fstat, fds[1])
+    for number, name in enumerate("abc", FREE):  # where no other descriptor of the process is
+        fd = os.open(f"{root}/{name}", os.O_WRONLY | os.O_CREAT)
+        os.dup2(fd, number)
+        os.close(fd)
+        os.write(number, b"written")
+    os.closerange(FREE, FREE + 3)
+    return [got(f"{root}/{name}") for name in "abc"], raised(os.fstat, FREE + 1)
 
 
 @probe

@@ -1,12 +1,16 @@
 """Directories' modification times that wait to be written, when the store refuses or is no longer this volume's."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gaeport import settings
 from gaeport.errors import PermissionDenied
 from gaeport.fs import times
+from gaeport.fs.datastore import make_volume
 from gaeport.fs.times import DirectoryTimes
+from tests.fs.volumes import put
 
 
 class Refuses:
@@ -61,3 +65,22 @@ def test_a_dropped_volume_asks_nothing_more() -> None:
     assert timer is not None
     timer.join(5)
     assert client.calls == 0
+
+
+def test_a_time_that_was_set_while_an_earlier_change_was_on_its_way_counts(application: Path) -> None:
+    volume = make_volume(settings.MountSettings(path="uploads", name="uploads"), str(application / "uploads"))
+    volume.mkdir(("d",))
+    put(volume, "d/a", b"x")
+    committing = volume.times._mutations
+
+    def set_meanwhile(waiting: dict[str, int]) -> Any:
+        mutations = committing(waiting)
+        if mutations:
+            volume.times._mutations = committing  # type: ignore[method-assign]
+            volume.utime(("d",), 7, 7)
+        return mutations
+
+    volume.times._mutations = set_meanwhile  # type: ignore[method-assign]
+    volume.flush_times()
+    volume.flush_times()
+    assert volume.stat(("d",)).mtime_ns == 7
