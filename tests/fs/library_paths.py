@@ -96,8 +96,8 @@ def paths_write(root: str) -> Any:
     Path(root, "x/y/z").rmdir()
     answers += [
         str(folder.expanduser())[len(root) :],
-        raised(list, (folder / "h").iterdir()),
-        raised(list, (folder / "none").iterdir()),
+        raised(lambda: list((folder / "h").iterdir())),
+        raised(lambda: list((folder / "none").iterdir())),
     ]
     return answers, tree(root)
 
