@@ -57,9 +57,14 @@ def access(
     return not mode & os.X_OK or modes.S_ISDIR(found.mode) or bool(found.mode & 0o111)
 
 
+def _named(path: Any, dir_fd: int | None) -> paths.Located:
+    """Return where a path leads, for functions that take no descriptor in its place."""
+    return None if isinstance(path, int) else paths.locate(path, dir_fd)
+
+
 def open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
     """Stand in for `os.open`: a real descriptor of anonymous memory with the file's content."""
-    place = paths.locate(path, dir_fd)
+    place = _named(path, dir_fd)
     if not isinstance(place, Place):
         fd = native.os_open(place or path, flags, mode, dir_fd=dir_fd)
         above = None if flags & (_WRITING | os.O_CREAT) else paths.ancestor(path, dir_fd)
@@ -109,7 +114,7 @@ def _open_unnamed(place: Place, flags: int) -> int:
 
 def mkdir(path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
     """Stand in for `os.mkdir`."""
-    place = paths.locate(path, dir_fd)
+    place = _named(path, dir_fd)
     if not isinstance(place, Place):
         native.mkdir(place or path, mode, dir_fd=dir_fd)
         return
@@ -123,7 +128,7 @@ def mkdir(path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
 
 def rmdir(path: Any, *, dir_fd: int | None = None) -> None:
     """Stand in for `os.rmdir`. The mounted directory itself is EBUSY."""
-    place = paths.locate(path, dir_fd)
+    place = _named(path, dir_fd)
     if not isinstance(place, Place):
         native.rmdir(place or path, dir_fd=dir_fd)
         return
@@ -139,7 +144,7 @@ def rmdir(path: Any, *, dir_fd: int | None = None) -> None:
 
 def unlink(path: Any, *, dir_fd: int | None = None) -> None:
     """Stand in for `os.unlink` and `os.remove`."""
-    place = paths.locate(path, dir_fd)
+    place = _named(path, dir_fd)
     if not isinstance(place, Place):
         native.unlink(place or path, dir_fd=dir_fd)
         return
@@ -276,7 +281,7 @@ def _exists(place: Place) -> bool:
 
 def readlink(path: Any, *, dir_fd: int | None = None) -> Any:
     """Stand in for `os.readlink`."""
-    place = paths.locate(path, dir_fd)
+    place = _named(path, dir_fd)
     if not isinstance(place, Place):
         return native.readlink(place or path, dir_fd=dir_fd)
     if place.directory:
@@ -415,7 +420,7 @@ def pathconf(path: Any, name: Any) -> int:
 
 def mkfifo(path: Any, mode: int = 0o666, *, dir_fd: int | None = None) -> None:
     """Stand in for `os.mkfifo`: not in a mount (EPERM)."""
-    place = paths.locate(path, dir_fd)
+    place = _named(path, dir_fd)
     if not isinstance(place, Place):
         _real["mkfifo"](place or path, mode, dir_fd=dir_fd)
         return
@@ -424,7 +429,7 @@ def mkfifo(path: Any, mode: int = 0o666, *, dir_fd: int | None = None) -> None:
 
 def mknod(path: Any, mode: int = 0o600, device: int = 0, *, dir_fd: int | None = None) -> None:
     """Stand in for `os.mknod`: not in a mount (EPERM)."""
-    place = paths.locate(path, dir_fd)
+    place = _named(path, dir_fd)
     if not isinstance(place, Place):
         _real["mknod"](place or path, mode, device, dir_fd=dir_fd)
         return

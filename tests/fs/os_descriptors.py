@@ -107,6 +107,9 @@ def wrong_use_of_a_descriptor(root: str) -> Any:
     folder = os.open(root, os.O_RDONLY)
     answers = [raised(os.write, reading, b"x"), raised(os.read, writing, 1), raised(os.ftruncate, reading, 1)]
     answers += [raised(os.read, folder, 1), raised(os.write, folder, b"x"), raised(os.listdir, reading)]
+    for function in (os.unlink, os.rmdir, os.mkdir, os.readlink, os.mkfifo, os.mknod, os.lstat):
+        answers.append(raised(function, reading))
+    answers += [raised(os.open, reading, 0), raised(os.access, reading, 0), raised(os.rename, reading, f"{root}/b")]
     answers += [raised(os.stat, "x", dir_fd=reading), raised(os.fchdir, reading), raised(os.scandir, reading)]
     for fd in (reading, writing, folder):
         os.close(fd)
