@@ -154,6 +154,10 @@ class _Allowance:
         self._left -= 1
         return self._left >= 0
 
+    def renew(self) -> None:
+        """Begin anew: other settings are in force."""
+        self._minute = -1
+
 
 _allowance = _Allowance()
 
@@ -169,4 +173,5 @@ def _plan() -> _Plan:
 
 
 settings.on_change(_plan.cache_clear)
+settings.on_change(_allowance.renew)
 os.register_at_fork(after_in_child=_random.seed)

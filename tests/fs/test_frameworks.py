@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests import django_settings
+
 PROBES: dict[str, Callable[[str], Any]] = {}
 
 
@@ -20,10 +22,7 @@ def probe(function: Callable[[str], Any]) -> Callable[[str], Any]:
 @probe
 def django_storage(root: str) -> Any:
     pytest.importorskip("django")
-    from django.conf import settings
-
-    if not settings.configured:
-        settings.configure(SECRET_KEY="k", USE_TZ=True)
+    django_settings.configure()
     from django.core.files.base import ContentFile
     from django.core.files.storage import FileSystemStorage
 

@@ -10,16 +10,14 @@ import pytest
 from gaeport import meter, settings
 from gaeport.errors import SessionTooLarge, UnsupportedType
 from gaeport.sessions import sessions_of
+from tests import django_settings
 
-django_conf = pytest.importorskip("django.conf")
+pytest.importorskip("django.conf")
 
 
 @pytest.fixture(autouse=True)
 def _django(tmp_path: Path) -> None:
-    if not django_conf.settings.configured:
-        django_conf.settings.configure(
-            SESSION_ENGINE="gaeport.sessions.django", SECRET_KEY="x", ALLOWED_HOSTS=["*"], USE_TZ=True, DATABASES={}
-        )
+    django_settings.configure()
     settings.configure(root=tmp_path, data=":memory:", sessions={})
 
 

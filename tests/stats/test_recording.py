@@ -430,6 +430,15 @@ def test_a_sample_too_long_for_an_entry_is_written_without_its_last_calls(
     assert json.loads(line)["gaeport_stats"]["calls"] == 1000
 
 
+def test_other_settings_begin_with_a_whole_minute(tmp_path: Path) -> None:
+    configure(tmp_path, stats={"per_minute": 1})
+    for _ in range(3):
+        serve(calling)
+    configure(tmp_path, stats={"per_minute": 2})
+    serve(calling)
+    assert len(samples()) == 1
+
+
 @pytest.mark.parametrize("header", ["x" * 32 + "/1", "../../etc", "<script>", "4bf9", ""])
 def test_a_trace_is_taken_only_where_it_can_be_one(tmp_path: Path, header: str) -> None:
     configure(tmp_path)
