@@ -122,7 +122,7 @@ def wrong_use_of_a_descriptor(root: str) -> Any:
 def duplicates(root: str) -> Any:
     fd = os.open(f"{root}/a", os.O_WRONLY | os.O_CREAT)
     second = os.dup(fd)
-    third = os.dup2(fd, second + 1)
+    third = os.dup2(fd, FREE + 10)
     os.write(fd, b"1")
     os.close(fd)
     os.write(second, b"2")
