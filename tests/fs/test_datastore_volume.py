@@ -509,10 +509,11 @@ def test_a_tree_is_removed_in_few_calls(instance: Instances) -> None:
     for number in range(30):
         put(volume, f"t/{number}", b"")
         put(volume, f"t/sub/{number}", b"x" * 70_000)
-    with meter.measure() as calls:
+    with meter.trace() as calls:
         assert volume.rmtree(("t",))
-    assert calls.calls["RunQuery"] == 4  # each directory is listed, and looked at again once it is closed
-    assert calls.calls["Commit"] == 1 + 2 * 2
+    answered = [call.name for call in calls.kept if not call.failed]  # an emulator may abort a query
+    assert answered.count("RunQuery") == 4  # each directory is listed, and looked at again once it is closed
+    assert answered.count("Commit") == 1 + 2 * 2
     assert names(instance()) == ["shipped"]
 
 
