@@ -61,11 +61,17 @@ class Description:
             self._references += 1
 
     def release(self) -> None:
-        """Count one descriptor less; the last one commits. Raises OSError when the commit fails."""
+        """Count one descriptor less; the last one commits, and one that leaves a map behind.
+
+        Raises:
+            OSError: the commit failed.
+        """
         with self._lock:
             self._references -= 1
             if self._references == 0:
                 self._let_go()
+            elif self in mapped.values():  # a map may live as long as the process: others see the file from here on
+                self.sync()
 
     def _let_go(self) -> None:
         """Do what the last close does."""

@@ -178,6 +178,17 @@ def test_a_map_counts_also_after_the_file_was_closed(mounted: Path, volume: Memo
         assert isinstance(reader, mmap.mmap)
 
 
+def test_a_file_that_is_closed_while_its_map_lives_on_is_there_for_others(mounted: Path, volume: MemoryVolume) -> None:
+    with open(mounted / "a", "w+b") as file:
+        file.write(b"abcdef")
+        file.flush()
+        view = mmap.mmap(file.fileno(), 0)
+    assert committed(volume, "a") == b"abcdef"
+    view[0:1] = b"A"
+    view.close()
+    assert committed(volume, "a") == b"Abcdef"
+
+
 def test_content_over_the_limit_is_refused(mounted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (mounted / "a").write_bytes(bytes(2000))
     monkeypatch.setattr(anonymous, "FD_LIMIT", 1999)
