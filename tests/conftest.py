@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from gaeport import settings
@@ -25,6 +26,23 @@ _VARIABLES = (
     "GOOGLE_CLOUD_PROJECT",
     "STORAGE_EMULATOR_HOST",
 )
+
+
+_insecure_channel = grpc.insecure_channel
+
+
+def _channel_of_its_own(target: str, options: Any = None, compression: Any = None) -> grpc.Channel:
+    """Open a channel that shares nothing with others.
+
+    Channels to one address have their connections in common, and with them the wait after a failure: a server that was
+    given the port of a stopped one would seem to refuse connections.
+    """
+    return _insecure_channel(target, [*(options or ()), ("grpc.use_local_subchannel_pool", 1)], compression)
+
+
+def pytest_configure() -> None:
+    """Give each channel, those that clients open included, connections of its own."""
+    grpc.insecure_channel = _channel_of_its_own
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

@@ -17,6 +17,8 @@ _ENDPOINT = "datastore.googleapis.com:443"
 _SCOPES = ["https://www.googleapis.com/auth/datastore"]
 # A listing of 300 large inline files exceeds gRPC's default of 4 MiB a message.
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+# Else a new channel waits where a former one to the same port failed: an emulator that was started again seems down.
+_BY_ITSELF = ("grpc.use_local_subchannel_pool", 1)
 
 _lock = threading.RLock()
 _transport: Transport | None = None
@@ -121,7 +123,7 @@ def _remote_channel() -> "grpc.Channel":
     import grpc
 
     if settings.current().environment == "emulator":
-        return grpc.insecure_channel(host(), options=_OPTIONS)
+        return grpc.insecure_channel(host(), options=[*_OPTIONS, _BY_ITSELF])
     import google.auth
     import google.auth.transport.grpc
     import google.auth.transport.requests

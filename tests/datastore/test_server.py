@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from gaeport.datastore.client import Client
 from gaeport.datastore.engine import Engine
 from gaeport.datastore.server import serve
 from gaeport.datastore.transport import SERVICE, GrpcTransport
-from gaeport.errors import ConfigurationError, FailedPrecondition, InvalidArgument
+from gaeport.errors import ConfigurationError, FailedPrecondition, InvalidArgument, Unavailable
 from tests.datastore.build import entity
 
 
@@ -162,6 +163,23 @@ def test_messages_may_be_larger_than_grpc_s_default(client: Client) -> None:
     blob = wire.Value(blob_value=bytes(1_000_000), exclude_from_indexes=True)
     client.commit([wire.Mutation(upsert=wire.Entity(key=key, properties={"b": blob})) for key in keys])
     assert sum(len(found.entity.properties["b"].blob_value) for found in client.lookup(keys) if found) == 9_000_000
+
+
+def test_a_new_channel_does_not_inherit_what_another_met_on_its_port(engine: Engine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+    def lookup(channel: grpc.Channel) -> list[object]:
+        client = Client(GrpcTransport(channel), project="project")
+        return list(client.lookup([client.key("Kind", 1)]))
+
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as waiting:
+        with pytest.raises(Unavailable):
+            lookup(waiting)
+        server, _ = serve(engine, "127.0.0.1", port)
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            assert lookup(channel) == [None]
+    server.stop(None).wait()
 
 
 def test_many_threads_at_once(client: Client) -> None:

@@ -34,7 +34,7 @@ class LoggingServer:
         from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
         from google.cloud.logging_v2.services.logging_service_v2.transports import LoggingServiceV2GrpcTransport
 
-        channel = grpc.insecure_channel(f"127.0.0.1:{self.port}", options=[("grpc.use_local_subchannel_pool", 1)])
+        channel = grpc.insecure_channel(f"127.0.0.1:{self.port}")
         return LoggingServiceV2Client(transport=LoggingServiceV2GrpcTransport(channel=channel))
 
     def stop(self) -> None:
