@@ -53,7 +53,7 @@ class Ancestors:
                 found[name] = self.stat((*path, name)) if more else mount.volume.stat(())
         return list(found.items())
 
-    def open(self, path: Path, flags: int, mode: int = 0o666) -> OpenFile:
+    def open(self, path: Path, flags: int, mode: int = 0o666, *, checked: bool = False) -> OpenFile:
         """Refuse: there are no files here."""
         self._refuse(path, errno.EISDIR, creates=bool(flags & os.O_CREAT))
 

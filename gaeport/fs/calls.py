@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from gaeport.errors import file_error
-from gaeport.fs import changes, descriptors, files, native, opened, paths
+from gaeport.fs import changes, descriptors, files, native, opened, paths, permissions
 from gaeport.fs.places import Naming, Place, like
 
 _real = native.os_functions
@@ -44,7 +44,7 @@ def lstat(path: Any, *, dir_fd: int | None = None) -> os.stat_result:
 def access(
     path: Any, mode: int, *, dir_fd: int | None = None, effective_ids: bool = False, follow_symlinks: bool = True
 ) -> bool:
-    """Stand in for `os.access`: a mount lets its process read and write everything."""
+    """Stand in for `os.access`, answering by the owner's permission bits."""
     try:
         place = paths.locate(path, dir_fd) if not isinstance(path, int) else None
         if not isinstance(place, Place):
@@ -54,7 +54,7 @@ def access(
         found = place.attributes(follow=follow_symlinks)
     except OSError:
         return False
-    return not mode & os.X_OK or modes.S_ISDIR(found.mode) or bool(found.mode & 0o111)
+    return permissions.allow(found.mode, mode, root=(os.geteuid() if effective_ids else os.getuid()) == 0)
 
 
 def _named(path: Any, dir_fd: int | None) -> paths.Located:

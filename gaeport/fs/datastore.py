@@ -18,7 +18,7 @@ from typing import Any
 from gaeport import blobs, datastore, settings
 from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
 from gaeport.errors import file_error
-from gaeport.fs import disk
+from gaeport.fs import disk, permissions
 from gaeport.fs.bulk import Bulk
 from gaeport.fs.bulk_directories import BulkDirectories
 from gaeport.fs.content import View
@@ -134,16 +134,18 @@ class DatastoreVolume:
 
     # Opening
 
-    def open(self, path: Path, flags: int, mode: int = 0o666) -> Handle:
+    def open(self, path: Path, flags: int, mode: int = 0o666, *, checked: bool = False) -> Handle:
         """Open or create a regular file."""
-        return guarded(lambda: self._opened(path, flags, mode), "/".join(path))
+        return guarded(lambda: self._opened(path, flags, mode, checked=checked), "/".join(path))
 
-    def _opened(self, path: Path, flags: int, mode: int) -> Handle:
+    def _opened(self, path: Path, flags: int, mode: int, *, checked: bool) -> Handle:
         follow = not flags & os.O_NOFOLLOW and not (flags & os.O_CREAT and flags & os.O_EXCL)
         mask = _WITHOUT_CONTENT if flags & os.O_TRUNC else ()
         reading = not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         node = self.tree.resolve(path, follow=follow, mask=mask, recent=reading)
         self._check_open(node, path, flags)
+        if checked:
+            self._check_permissions(node, path, flags)
         if not node.exists and self.inode_of(node) is None:
             if not flags & os.O_CREAT:
                 raise file_error(errno.ENOENT, "/".join(path))
@@ -170,6 +172,14 @@ class DatastoreVolume:
             raise file_error(errno.ENXIO, name)
         if flags & os.O_DIRECTORY and node.exists:
             raise file_error(errno.ENOTDIR, name)
+
+    def _check_permissions(self, node: Node, path: Path, flags: int) -> None:
+        """Raise EACCES; not for a deployed file, whose bits are for those who may change the deployment."""
+        known = self.inode_of(node)
+        if known is not None:
+            permissions.check_open(known.attributes().mode, flags, "/".join(path))
+        elif node.entry is not None:
+            permissions.check_open(node.entry.mode, flags, "/".join(path))
 
     def _exclusive(self, node: Node, flags: int, mode: int) -> Handle:
         """Insert the empty file at once: one winner among all instances."""

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gaeport.fs import anonymous, changes, descriptors, native, opened
+from gaeport.fs import anonymous, changes, descriptors, native, opened, permissions
 from gaeport.fs.places import Naming, Place
 from gaeport.fs.volume import OpenFile
 
@@ -346,7 +346,7 @@ def open_handle(place: Place, flags: int, mode: int) -> OpenFile:
     if place.directory:
         _refuse_as_file(place, flags)
     with Naming(place.spelled):
-        handle = place.volume.open(place.parts, flags, mode & ~umask.value)
+        handle = place.volume.open(place.parts, flags, mode & ~umask.value, checked=permissions.binds())
         if flags & os.O_TRUNC and (content := anonymous.of(handle)) is not None:
             content.cut(0)
     return handle

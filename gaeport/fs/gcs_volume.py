@@ -13,7 +13,7 @@ from typing import Any
 from gaeport import datastore
 from gaeport.blobs.objects import OPERATION, Conflict, Draft, ObjectStore, Stored, operations
 from gaeport.errors import file_error
-from gaeport.fs import gcs_removals
+from gaeport.fs import gcs_removals, permissions
 from gaeport.fs.gcs_directories import DEPLOYED, Directories
 from gaeport.fs.gcs_facts import changed, facts_of, metadata_of, new_facts, told
 from gaeport.fs.gcs_inode import GcsInode
@@ -92,15 +92,17 @@ class GcsVolume:
 
     # Opening
 
-    def open(self, path: Path, flags: int, mode: int = 0o666) -> Handle:
+    def open(self, path: Path, flags: int, mode: int = 0o666, *, checked: bool = False) -> Handle:
         """Open or create a regular file."""
-        return guarded(lambda: self._opened(path, flags, mode), "/".join(path))
+        return guarded(lambda: self._opened(path, flags, mode, checked=checked), "/".join(path))
 
-    def _opened(self, path: Path, flags: int, mode: int) -> Handle:
+    def _opened(self, path: Path, flags: int, mode: int, *, checked: bool) -> Handle:
         exclusive = bool(flags & os.O_CREAT and flags & os.O_EXCL)
         for _ in attempts("/".join(path)):
             node = self.tree.resolve(path, follow=not flags & os.O_NOFOLLOW and not exclusive)
             self._check_open(node, path, flags)
+            if checked:
+                self._check_permissions(node, path, flags)
             if exclusive:
                 return self._exclusive(node, flags, mode)
             known = self.inode_of(node)
@@ -142,6 +144,14 @@ class GcsVolume:
             raise file_error(errno.ENXIO, name)
         if flags & os.O_DIRECTORY and exists:
             raise file_error(errno.ENOTDIR, name)
+
+    def _check_permissions(self, node: Node, path: Path, flags: int) -> None:
+        """Raise EACCES; not for a deployed file, whose bits are for those who may change the deployment."""
+        known = self.inode_of(node)
+        if known is not None:
+            permissions.check_open(known.attributes().mode, flags, "/".join(path))
+        elif node.facts is not None and node.deployed is None:
+            permissions.check_open(node.facts.mode, flags, "/".join(path))
 
     def _exclusive(self, node: Node, flags: int, mode: int) -> Handle:
         """Store the empty object at once: one winner among all instances."""

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from gaeport.errors import file_error
-from gaeport.fs import disk, opened
+from gaeport.fs import disk, opened, permissions
 from gaeport.fs.handle import writable
 from gaeport.fs.volume import Attributes, Path
 
@@ -173,10 +173,11 @@ class LogVolume:
             found = [(where, node) for where, node in self._nodes.items() if len(where) == depth + 1]
         return [(where[-1], node.attributes(self._dev)) for where, node in found if where[:depth] == path]
 
-    def open(self, path: Path, flags: int, mode: int = 0o666) -> LogFile:
+    def open(self, path: Path, flags: int, mode: int = 0o666, *, checked: bool = False) -> LogFile:
         """Open or create a file."""
         with self._lock:
             node = self._known(path)
+            created = node is None
             if node is None:
                 if not flags & os.O_CREAT:
                     raise self._error(errno.ENOENT, path)
@@ -185,6 +186,8 @@ class LogVolume:
                 raise self._error(errno.EEXIST, path)
             if stat.S_ISDIR(node.mode):
                 raise self._error(errno.EISDIR, path)
+            if checked and not created:
+                permissions.check_open(node.mode, flags, "/".join((self._name, *path)))
         return LogFile(node, self._dev, "/".join((self._name, *path)), flags)
 
     def mkdir(self, path: Path, mode: int = 0o777) -> None:

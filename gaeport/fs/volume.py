@@ -95,8 +95,18 @@ class Volume(Protocol):
         """Return the entries of a directory, in no promised order, with their attributes (of links themselves)."""
         ...
 
-    def open(self, path: Path, flags: int, mode: int = 0o666) -> OpenFile:
-        """Open or create a regular file; `mode` has the umask applied already. EISDIR for a directory."""
+    def open(self, path: Path, flags: int, mode: int = 0o666, *, checked: bool = False) -> OpenFile:
+        """Open or create a regular file.
+
+        Args:
+            path: where.
+            flags: those of os.open.
+            mode: the permission bits of a new file, the umask applied already.
+            checked: whether those of an existing file bind the caller; they do not bind `fs sync` and fsspec.
+
+        Raises:
+            OSError: EISDIR for a directory, EACCES where the bits do not allow it, and others as os.open.
+        """
         ...
 
     def mkdir(self, path: Path, mode: int = 0o777) -> None:

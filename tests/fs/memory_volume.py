@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from gaeport.errors import file_error
+from gaeport.fs import permissions
 from gaeport.fs.volume import Attributes, Path
 
 WRITING = os.O_WRONLY | os.O_RDWR
@@ -211,7 +212,7 @@ class MemoryVolume:
             raise fail(errno.ENOTDIR, path)
         return [(name, self.attributes(child)) for name, child in node.children.items()]
 
-    def open(self, path: Path, flags: int, mode: int = 0o666) -> MemoryFile:
+    def open(self, path: Path, flags: int, mode: int = 0o666, *, checked: bool = False) -> MemoryFile:
         self.calls.append("open")
         nofollow = flags & os.O_NOFOLLOW or (flags & os.O_CREAT and flags & os.O_EXCL)
         parent, name, node = self._walk(path, follow=not nofollow)
@@ -231,6 +232,8 @@ class MemoryVolume:
             raise fail(errno.EISDIR, path)
         if stat.S_ISDIR(node.mode):
             raise fail(errno.EISDIR, path)
+        if checked:
+            permissions.check_open(node.mode, flags, "/".join(path))
         if flags & os.O_TRUNC:
             del node.data[:]
             node.changed()
