@@ -202,22 +202,26 @@ class _Request:
     def listed(self) -> Answer:
         deep, prefix = "delimiter" not in self.query, self.query.get("prefix", "")
         everything = list(self.objects.scan(prefix, deep=deep))
-        start = int(self.query.get("pageToken", 0))
+        after = self.query.get("pageToken", "")  # a name, as there: what is removed meanwhile moves no other
+        everything = [item for item in everything if (item if isinstance(item, str) else item.name) > after]
         size = min(int(self.query.get("maxResults", 1000)), 1000)
-        page = everything[start : start + size]
+        page = everything[:size]
         longer = [item for item in page if isinstance(item, str)]
         items = [item for item in page if isinstance(item, Stored)]
         folders = [item.name for item in items if not deep and item.name.endswith("/") and item.name != prefix]
         if self.query.get("includeTrailingDelimiter") != "True" and not deep:
             items = [item for item in items if item.name not in folders]
         answer = {"items": [self.shown(item) for item in items], "prefixes": sorted([*longer, *folders])}
-        if start + size < len(everything):
-            answer["nextPageToken"] = str(start + size)  # type: ignore[assignment]
+        if size < len(everything):
+            last = page[-1]
+            answer["nextPageToken"] = last if isinstance(last, str) else last.name  # type: ignore[assignment]
         return _json(answer)
 
     def patched(self, name: str) -> Answer:
         found = self.found(name)
-        return _json(self.shown(self.objects.patch(found, json.loads(self.body).get("metadata", {}))))
+        about = json.loads(self.body)
+        made = self.objects.patch(found, about.get("metadata", {}), content_type=about.get("contentType"))
+        return _json(self.shown(made))
 
     def deleted(self, name: str) -> Answer:
         self.objects.delete(name, self.found(name).generation)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaeport.blobs import cloud
 from gaeport.blobs.cloud import CHUNK, counted, translated
-from gaeport.blobs.objects import Conflict, Draft, Stored, did
+from gaeport.blobs.objects import OPERATION, Conflict, Draft, Stored, did
 
 if TYPE_CHECKING:
     from google.cloud import storage
 
 T = TypeVar("T")
+Note = Callable[[Exception], object]
 PAGE = 1000  # objects a call of a listing; the most that there are
 
 _UNKNOWN_CALL = (400, 404, 405, 501)  # what a server that has no moveTo answers to it
@@ -121,10 +122,12 @@ class CloudObjects:
         """Begin to store a large content."""
         return CloudUpload(self, draft)
 
-    def patch(self, stored: Stored, metadata: Mapping[str, str]) -> Stored:
-        """Set some of the custom metadata."""
+    def patch(self, stored: Stored, metadata: Mapping[str, str], *, content_type: str | None = None) -> Stored:
+        """Set some of the custom metadata, and the content type where one is given."""
         blob = self._bucket().blob(stored.name)
         blob.metadata = dict(metadata)
+        if content_type is not None:
+            blob.content_type = content_type
 
         def send() -> None:
             blob.patch(
@@ -164,14 +167,16 @@ class CloudObjects:
                 retry=None,
             )
 
+        repeats: list[Exception] = []
         with counted("MoveObject", self.bucket, storage__class_a=1):
             try:
-                return _stored(self._repeated(source.name, send))
+                return _stored(self._repeated(source.name, send, repeats.append))
             except OSError as error:
                 status = _status_of(error)
                 if status not in (412, *_UNKNOWN_CALL):
                     raise
-                done = self._was_moved(source, target, generation)
+        # Without a repeat it was somebody else who moved it: of two that claim a file so, one is to be told.
+        done = self._was_moved(source, target, generation) if repeats else None
         if done is not None:
             return done
         if status == 412 or not self._is_still(source):
@@ -184,10 +189,7 @@ class CloudObjects:
         found = self.stat(target)
         if found is None or found.generation in (generation, source.generation):
             return None
-        same = (found.size, found.checksum, dict(found.metadata))
-        if same != (source.size, source.checksum, dict(source.metadata)) or self._is_still(source):
-            return None
-        return found
+        return found if _was(found, source) and not self._is_still(source) else None
 
     def _is_still(self, source: Stored) -> bool:
         found = self.stat(source.name)
@@ -196,12 +198,12 @@ class CloudObjects:
     def _copy_and_delete(self, source: Stored, target: str, generation: int) -> Stored:
         bucket = self._bucket()
         made = bucket.blob(target)
+        repeats: list[Exception] = []
         with counted("CopyObject", self.bucket, storage__class_a=1):
             try:
-                with translated(source.name):
-                    self._copy(bucket.blob(source.name), made, source, generation)
+                self._copy(bucket.blob(source.name), made, source, generation, repeats.append)
             except (FileExistsError, FileNotFoundError):
-                found = self._was_copied(source, target, generation)
+                found = self._was_copied(source, target, generation) if repeats else None
                 if found is None:
                     raise Conflict(source.name) from None
         self.delete(source.name, source.generation)
@@ -209,23 +211,27 @@ class CloudObjects:
 
     def _was_copied(self, source: Stored, target: str, generation: int) -> Stored | None:
         found = self.stat(target)
-        if found is None or found.generation == generation or found.checksum != source.checksum:
+        if found is None or found.generation == generation:
             return None
-        return found if dict(found.metadata) == dict(source.metadata) else None
+        return found if _was(found, source) else None
 
-    def _copy(self, blob: "storage.Blob", made: "storage.Blob", source: Stored, generation: int) -> None:
-        token = None
-        while True:
-            token, _, _ = made.rewrite(
+    def _copy(self, blob: "storage.Blob", made: "storage.Blob", source: Stored, generation: int, note: Note) -> None:
+        token: str | None = None
+
+        def send() -> str | None:
+            following: str | None
+            following, _, _ = made.rewrite(
                 blob,
                 token=token,
                 if_generation_match=generation,
                 if_source_generation_match=source.generation,
                 timeout=cloud.TIMEOUT,
-                retry=cloud.retry(),
+                retry=None,
             )
-            if token is None:
-                return
+            return following
+
+        while (token := self._repeated(source.name, send, note)) is not None:
+            pass  # a large object takes several calls
 
     def delete(self, name: str, generation: int) -> None:
         """Remove an object."""
@@ -253,7 +259,7 @@ class CloudObjects:
             raise Conflict(draft.name)
         return found
 
-    def _repeated(self, name: str, send: Callable[[], T], note: Callable[[Exception], object] | None = None) -> T:
+    def _repeated(self, name: str, send: Callable[[], T], note: Note | None = None) -> T:
         """Send a request, again after errors that a repeat can cure; `note` is told of each."""
         with translated(name):
             result: T = cloud.retry()(send, on_error=note)()
@@ -328,7 +334,7 @@ class CloudUpload:
         except FileExistsError:
             self.abort()
             raise Conflict(self._draft.name) from None
-        except OSError:
+        except BaseException:  # of a signal handler, too: else the writer stores what it has when it is collected
             self.abort()
             raise
 
@@ -340,6 +346,15 @@ def _conditions(draft: Draft) -> dict[str, Any]:
         "retry": cloud.retry(),
         "checksum": "crc32c",
     }
+
+
+def _was(found: Stored, source: Stored) -> bool:
+    """Tell whether an object was made from another: it knows its last write, or is equal where that tells none."""
+    mark = source.metadata.get(OPERATION, "").partition(" ")[0]
+    if mark:
+        return mark in found.metadata.get(OPERATION, "").split()
+    same = (source.size, source.checksum, dict(source.metadata))
+    return (found.size, found.checksum, dict(found.metadata)) == same
 
 
 def _status_of(error: BaseException) -> int:

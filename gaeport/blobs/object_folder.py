@@ -83,8 +83,8 @@ class FolderObjects:
         self._sweep()
         return FolderUpload(self, draft, self._incoming / f"{os.getpid()}-{secrets.token_hex(8)}", sync=self._sync)
 
-    def patch(self, stored: Stored, metadata: Mapping[str, str]) -> Stored:
-        """Set some of the custom metadata."""
+    def patch(self, stored: Stored, metadata: Mapping[str, str], *, content_type: str | None = None) -> Stored:
+        """Set some of the custom metadata, and the content type where one is given."""
         with self._counted("PatchObject", storage__class_a=1), self._locked():
             present = self._demand(stored.name, stored.generation)
             if present is None or present.metageneration != stored.metageneration:
@@ -92,6 +92,7 @@ class FolderObjects:
             made = replace(
                 present,
                 metadata={**present.metadata, **metadata},
+                content_type=present.content_type if content_type is None else content_type,
                 metageneration=present.metageneration + 1,
                 updated_ns=time.time_ns(),
             )

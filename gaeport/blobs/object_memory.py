@@ -66,8 +66,8 @@ class MemoryObjects:
         """Begin to store a large content."""
         return MemoryUpload(self, draft)
 
-    def patch(self, stored: Stored, metadata: Mapping[str, str]) -> Stored:
-        """Set some of the custom metadata."""
+    def patch(self, stored: Stored, metadata: Mapping[str, str], *, content_type: str | None = None) -> Stored:
+        """Set some of the custom metadata, and the content type where one is given."""
         count("PatchObject", storage__class_a=1)
         with self._lock:
             present, data = self._demand(stored.name, stored.generation) or (stored, b"")
@@ -76,6 +76,7 @@ class MemoryObjects:
             made = replace(
                 present,
                 metadata={**present.metadata, **metadata},
+                content_type=present.content_type if content_type is None else content_type,
                 metageneration=present.metageneration + 1,
                 updated_ns=time.time_ns(),
             )

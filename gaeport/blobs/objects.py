@@ -111,8 +111,12 @@ class ObjectStore(Protocol):
         """Begin to store a large content."""
         ...
 
-    def patch(self, stored: Stored, metadata: Mapping[str, str]) -> Stored:
-        """Set some of the custom metadata. Raises Conflict when content or metadata were changed since."""
+    def patch(self, stored: Stored, metadata: Mapping[str, str], *, content_type: str | None = None) -> Stored:
+        """Set some of the custom metadata, and the content type where one is given.
+
+        Raises:
+            Conflict: content or metadata were changed since.
+        """
         ...
 
     def move(self, source: Stored, target: str, generation: int) -> Stored:

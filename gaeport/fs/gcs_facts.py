@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import overload
 
-from gaeport.blobs.objects import Stored
+from gaeport.blobs.objects import OPERATION, Stored
 from gaeport.fs.volume import Attributes
 
 FILE_MODE, DIRECTORY_MODE = 0o644, 0o755  # of what tells none
@@ -21,6 +21,8 @@ MODE, UID, GID = "goog-reserved-posix-mode", "goog-reserved-posix-uid", "goog-re
 FUSE_MTIME = "gcsfuse_mtime"  # RFC 3339, UTC, with nanoseconds
 LINK = "gcsfuse_symlink_target"
 OWN_ATIME, INO = "gaeport-atime", "gaeport-ino"  # nanoseconds; a decimal number
+KEYS = {MTIME, ATIME, MODE, UID, GID, FUSE_MTIME, LINK, OWN_ATIME, INO, OPERATION}
+FIRST_INO = 1 << 61  # of those that files are given; smaller ones are made from names, and go with the name
 
 _SECOND = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -87,9 +89,10 @@ def facts_of(stored: Stored, ino: int) -> Facts:
     target = told.get(LINK)
     kind = "link" if target is not None else "dir" if stored.name.endswith("/") else "file"
     usual = {"link": 0o777, "dir": DIRECTORY_MODE}.get(kind, FILE_MODE)
+    given = told_ino(stored)
     return Facts(
         kind,
-        _number(told, INO, ino),
+        ino if given is None else given,
         _number(told, MODE, usual, 8) & 0o7777,
         _number(told, UID, os.getuid()),
         _number(told, GID, os.getgid()),
@@ -99,6 +102,17 @@ def facts_of(stored: Stored, ino: int) -> Facts:
         stored.size,
         target,
     )
+
+
+def told_ino(stored: Stored) -> int | None:
+    """Return the inode number that an object tells; None for one whose number is made from its name."""
+    found = _number(stored.metadata, INO, 0)
+    return found if found >= FIRST_INO else None
+
+
+def others(stored: Stored | None) -> dict[str, str]:
+    """Return the custom metadata that other programs gave an object, which a new content is to have as well."""
+    return {key: value for key, value in stored.metadata.items() if key not in KEYS} if stored is not None else {}
 
 
 def changed(facts: Facts, fields: Mapping[str, int]) -> Facts:
@@ -119,7 +133,7 @@ def told(facts: Facts, fields: Mapping[str, int]) -> dict[str, str]:
 
 def metadata_of(facts: Facts) -> dict[str, str]:
     """Return the custom metadata that tells these facts, as far as they are not the usual ones."""
-    told = {INO: str(facts.ino)}
+    told = {INO: str(facts.ino)} if facts.ino >= FIRST_INO else {}
     usual = {"link": 0o777, "dir": DIRECTORY_MODE}.get(facts.kind, FILE_MODE)
     if facts.mode != usual:
         told[MODE] = f"{facts.mode:o}"

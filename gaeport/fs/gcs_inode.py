@@ -8,6 +8,7 @@ import errno
 import secrets
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from gaeport.blobs.objects import OPERATION, Conflict, Draft, ObjectUpload, Stor
 from gaeport.errors import file_error
 from gaeport.fs import disk
 from gaeport.fs.content import Changes, Extent, Memory, Piece, View
-from gaeport.fs.gcs_facts import INO, Facts, changed, facts_of, metadata_of, told
+from gaeport.fs.gcs_facts import Facts, changed, facts_of, metadata_of, others, told, told_ino
 from gaeport.fs.gcs_names import content_type
 from gaeport.fs.gcs_reading import WHOLE, Reader
 from gaeport.fs.inode import attempts, guarded
@@ -50,6 +51,7 @@ class GcsInode:
         linked: whether its name still leads to it; what is written after that is dropped.
         pending: created here and not stored yet.
         handles, writers: how many are open, and how many of them may write.
+        readable: whether some handle was opened for reading, too.
         deployed: the path on disk of a deployed file that nobody has changed yet.
     """
 
@@ -64,6 +66,7 @@ class GcsInode:
         self.created = self.pending = False
         self.linked = True
         self.handles = self.writers = 0
+        self.readable = False
         self.deployed: str | None = None
         self._reader = Reader(volume.objects)
         self._upload: ObjectUpload | None = None
@@ -160,8 +163,15 @@ class GcsInode:
 
     def _written(self) -> None:
         self._modified = time.time_ns()
-        if self.changes.replaced and self.linked and self.view.size - self._sent >= KEPT + ONE_REQUEST:
+        if self.linked and self._may_send() and self.view.size - self._sent >= KEPT + ONE_REQUEST:
             guarded(self._send_some, self.path)
+
+    def _may_send(self) -> bool:
+        """Tell whether all of the content is new. What was not cut to nothing first may be meant to be read, too."""
+        if self.changes.replaced or self._sent:
+            return True
+        began_empty = self.deployed is None and (self.stored is None or not self.stored.size)
+        return began_empty and not self.readable
 
     def _send_some(self) -> None:
         """Hand the older part of what was written to an upload, so that memory stays bounded."""
@@ -172,8 +182,7 @@ class GcsInode:
                 self._upload.write(self._take(min(PIECE, self.view.size - self._sent - KEPT)))
         except Conflict:
             raise self._lost() from None
-        except OSError:
-            self._abort()
+        except BaseException:  # of a signal handler, too: nobody knows how much of the piece arrived
             self.revert()
             raise
 
@@ -192,7 +201,6 @@ class GcsInode:
 
     def _lost(self) -> OSError:
         """Give up what was sent, since somebody else stored the file meanwhile; returns the error that says so."""
-        self._abort()
         self.revert()
         return file_error(errno.ESTALE, self.path, _REPLACED)
 
@@ -229,14 +237,14 @@ class GcsInode:
             if not self.linked or self.dirty or (self.stored is None and self.deployed is None):
                 return
             found = self._volume.objects.stat(self._volume.names.of(self.path_parts))
-            if found is not None and self._is_mine(found):
+            if found is not None and self.is_mine(found):
                 self.refresh(found)
             elif self.stored is not None:
                 self.linked = False
 
-    def _is_mine(self, found: Stored) -> bool:
+    def is_mine(self, found: Stored) -> bool:
         """Tell whether an object is this file: the same inode number, or written by who knows none."""
-        return INO not in found.metadata or facts_of(found, self.ino).ino == self.ino
+        return told_ino(found) in (None, self.ino)
 
     def _took(self, stored: Stored) -> None:
         self.stored = stored
@@ -267,7 +275,7 @@ class GcsInode:
             self.patched(self._volume.objects.patch(stored, told(changed(self.facts, fields), fields)), stored)
         except Conflict:
             found = self._volume.objects.stat(self._volume.names.of(self.path_parts))
-            if found is None or not self._is_mine(found):
+            if found is None or not self.is_mine(found):
                 raise file_error(errno.ESTALE, self.path, _REPLACED) from None
             self.refresh(found)
             return False
@@ -289,18 +297,25 @@ class GcsInode:
         with self.lock:
             self.path_parts = path
             if self.stored is None or self.stored.generation != base.generation:
-                return  # the next store will conflict, and find it
-            source = f"o:{stored.generation}"
-            self.view.pieces = [
-                replace(piece, source=source) if isinstance(piece, Extent) and piece.source[:2] == "o:" else piece
-                for piece in self.view.pieces
-            ]
-            self._took(stored)
+                pass  # the next store will conflict, and find it
+            elif (stored.size, stored.checksum) != (base.size, base.checksum):
+                self.refresh(stored)  # somebody has changed it there already
+            else:
+                self._renumbered(f"o:{stored.generation}")
+                self._took(stored)
+
+    def _renumbered(self, source: str) -> None:
+        """Read what is stored from the same content's new generation."""
+        self.view.pieces = [
+            replace(piece, source=source) if isinstance(piece, Extent) and piece.source[:2] == "o:" else piece
+            for piece in self.view.pieces
+        ]
 
     def unlinked(self) -> None:
         """Its name is gone; what is still written is for its handles only."""
         with self.lock:
             self.linked = self.pending = False
+            self._abort()
 
     # Storing
 
@@ -338,7 +353,10 @@ class GcsInode:
                     raise self._lost() from None
                 view = self._again(view)
             else:
+                modified, in_pieces = self._modified, view.size > ONE_REQUEST
                 self._committed(stored, view)
+                if in_pieces and modified is not None:
+                    self._date(modified)
                 return
 
     def _demand_lease(self) -> None:
@@ -362,15 +380,15 @@ class GcsInode:
         try:
             for offset in range(self._sent, view.size, PIECE):
                 upload.write(self._content(view, offset, min(PIECE, view.size - offset)))
-            stored = upload.close()
-        except OSError:
+            return upload.close()
+        except Conflict:
+            raise
+        except BaseException:
             if self._sent:  # what went up is gone with the upload
                 self.revert()
             raise
         finally:
             upload.abort()
-        self._upload = None
-        return self._dated(stored)
 
     def _content(self, view: View, offset: int, length: int) -> bytes:
         """Return a part of a content that is to be stored. Raises Conflict where its base is gone."""
@@ -381,20 +399,17 @@ class GcsInode:
                 raise Conflict(self.path) from error
             raise
 
-    def _dated(self, stored: Stored) -> Stored:
+    def _date(self, modified: int) -> None:
         """Tell the time of a file that went up in pieces: its metadata were sent before its last byte was written."""
-        if self._modified is None:
-            return stored
-        try:
-            facts = replace(facts_of(stored, self.ino), mtime=self._modified)
-            return self._volume.objects.patch(stored, metadata_of(facts))
-        except Conflict:
-            return stored  # somebody was faster, and told a later time
+        stored = self.stored
+        assert stored is not None
+        with suppress(Conflict):  # somebody was faster, and told a later time
+            self._took(self._volume.objects.patch(stored, metadata_of(replace(self.facts, mtime=modified))))
 
     def _draft(self) -> Draft:
         self._mark = secrets.token_hex(8)
         modified = self.facts.mtime if self._modified is None else self._modified
-        metadata = metadata_of(replace(self.facts, mtime=modified))
+        metadata = others(self.stored) | metadata_of(replace(self.facts, mtime=modified))
         metadata[OPERATION] = operations(self.stored, self._mark)
         name = self._volume.names.of(self.path_parts)
         generation = self.stored.generation if self.stored is not None else 0
@@ -413,8 +428,9 @@ class GcsInode:
                 raise file_error(errno.ESTALE, self.path, _REPLACED)
             return view
         if self.stored is None and self.deployed is None and self.pending:
-            self._volume.adopt(self, facts_of(found, self._volume.names.ino(self.path_parts)).ino)
-        elif not self._is_mine(found):
+            self.facts = facts_of(found, self._volume.names.ino(self.path_parts))
+            self._volume.adopt(self)
+        elif not self.is_mine(found):
             raise file_error(errno.ESTALE, self.path, _REPLACED)
         if facts_of(found, self.ino).kind != "file":
             raise file_error(errno.ELOOP, self.path)

@@ -1,5 +1,6 @@
 """Removing a whole directory of a bucket: one listing, and one call an object, several at a time."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gaeport.blobs.objects import Stored
@@ -25,12 +26,25 @@ def tree(volume: "GcsVolume", path: Path) -> bool:
     node = volume.tree.resolve(path, follow=False)
     if node.kind != "dir" or node.deployed is not None or volume.pending_below(node.path):
         return False
-    found = list(volume.directories.everything(node.path))
-    files = [stored for stored in found if not stored.name.endswith("/")]
-    placeholders = sorted((stored for stored in found if stored.name.endswith("/")), key=lambda one: -len(one.name))
+    placeholders: list[Stored] = []
+    files = _files(volume, node.path, placeholders)
+
+    def remove(stored: Stored) -> bool:
+        return _removed(volume, stored)
+
     with Workers() as workers:
-        gone = all(list(workers.each(lambda stored: _removed(volume, stored), files)))
-    return gone and all(_removed(volume, stored) for stored in placeholders)
+        failures = sum(not gone for gone in workers.each(remove, files))
+    placeholders.sort(key=lambda one: -len(one.name))
+    return not failures and all(_removed(volume, stored) for stored in placeholders)
+
+
+def _files(volume: "GcsVolume", path: Path, placeholders: list[Stored]) -> Iterator[Stored]:
+    """Yield the files of a directory page by page, since it may have more than fit the memory; note the others."""
+    for stored in volume.directories.everything(path):
+        if stored.name.endswith("/"):
+            placeholders.append(stored)
+        else:
+            yield stored
 
 
 def _removed(volume: "GcsVolume", stored: Stored) -> bool:

@@ -11,6 +11,7 @@ from gaeport.blobs.objects import Conflict, Stored
 from gaeport.errors import file_error
 from gaeport.fs.gcs_directories import DEPLOYED
 from gaeport.fs.gcs_facts import FUSE_MTIME, MTIME, times
+from gaeport.fs.gcs_names import content_type
 from gaeport.fs.gcs_tree import Node
 from gaeport.fs.inode import attempts
 from gaeport.fs.volume import Path
@@ -80,16 +81,20 @@ class Renames:
             self._tree.changed()
         if over is not None and over is not moving:
             over.unlinked()
-        made = self._dated(old, made)
+        made = self._renamed(old, made)
         if moving is not None:
-            moving.moved(new.path, made, old.stored)
+            self._volume.moved(moving, made, old.stored)
 
-    def _dated(self, old: Node, made: Stored) -> Stored:
-        """Keep the time of modification of an object that tells none but when it was stored."""
-        if old.facts is None or old.facts.mtime is None or MTIME in made.metadata or FUSE_MTIME in made.metadata:
+    def _renamed(self, old: Node, made: Stored) -> Stored:
+        """Tell what a move would change: the time of an object that tells none, a type that only its name had told."""
+        mtime = old.facts.mtime if old.facts is not None else None
+        wanted = times(mtime=mtime) if not {MTIME, FUSE_MTIME} & made.metadata.keys() else {}
+        former, kind = content_type(old.path[-1]), content_type(self._volume.path_of(made)[-1])
+        retyped = kind if old.kind == "file" and made.content_type == former != kind else None
+        if not wanted and retyped is None:
             return made
         try:
-            return self._tree.objects.patch(made, times(mtime=old.facts.mtime))
+            return self._tree.objects.patch(made, wanted, content_type=retyped)
         except Conflict:
             return made  # somebody has changed it already
 

@@ -15,7 +15,7 @@ from gaeport.blobs.objects import OPERATION, Conflict, Draft, ObjectStore, Store
 from gaeport.errors import file_error
 from gaeport.fs import gcs_removals, permissions
 from gaeport.fs.gcs_directories import DEPLOYED, Directories
-from gaeport.fs.gcs_facts import changed, facts_of, metadata_of, new_facts, told
+from gaeport.fs.gcs_facts import FIRST_INO, changed, facts_of, metadata_of, new_facts, told
 from gaeport.fs.gcs_inode import GcsInode
 from gaeport.fs.gcs_renames import Renames
 from gaeport.fs.gcs_tree import Node, Tree
@@ -39,7 +39,8 @@ class GcsVolume:
         tree.is_pending = lambda path: path in self._pending
         self.leases = Leases(datastore.own_client)
         self._lock = threading.RLock()
-        self._open: dict[int, GcsInode] = {}
+        self._open: dict[Path, GcsInode] = {}  # by where they are
+        self._handled: set[GcsInode] = set()  # every one with handles: others may have taken a name since
         self._pending: dict[Path, GcsInode] = {}
         self.directories = Directories(self)
         self._renames = Renames(self)
@@ -120,10 +121,12 @@ class GcsVolume:
         with self._lock:
             inode.handles += 1
             inode.writers += changes
+            inode.readable = inode.readable or flags & os.O_ACCMODE != os.O_WRONLY
+            self._handled.add(inode)
             if inode.pending:
                 self._pending.setdefault(inode.path_parts, inode)
             elif inode.linked:
-                self._open.setdefault(inode.ino, inode)
+                self._open[inode.path_parts] = inode
         handle = Handle(self, inode, flags, changes=changes)
         if flags & os.O_TRUNC:
             inode.truncate(0)
@@ -188,7 +191,7 @@ class GcsVolume:
 
     def new_ino(self) -> int:
         """Return a random inode number, other than those that `Names.ino` gives."""
-        return secrets.randbits(61) | 1 << 61
+        return secrets.randbits(61) | FIRST_INO
 
     # What open files tell
 
@@ -197,8 +200,15 @@ class GcsVolume:
         with self._lock:
             if node.facts is None:
                 return self._pending.get(node.path)
-            found = self._open.get(node.facts.ino)
-            return found if found is not None and found.linked else None
+            return self._open_at(node.path, node.stored) if node.kind == "file" else None
+
+    def _open_at(self, path: Path, stored: Stored | None) -> GcsInode | None:
+        """Return the open file of a path, if it still is what stands there."""
+        found = self._open.get(path)
+        if found is None or not found.linked:
+            return None
+        same = found.stored is None if stored is None else found.is_mine(stored)
+        return found if same else None
 
     def pending_at(self, path: Path) -> GcsInode | None:
         """Return the file created under a name and not stored yet."""
@@ -219,13 +229,13 @@ class GcsVolume:
         with self._lock:
             self._no_longer_pending(inode)
             if inode.handles:
-                self._open[inode.ino] = inode
+                self._open[inode.path_parts] = inode
 
-    def adopt(self, inode: GcsInode, ino: int) -> None:
-        """A file that was being created turned out to exist, with this inode number."""
+    def adopt(self, inode: GcsInode) -> None:
+        """A file that was being created turned out to exist."""
         with self._lock:
             self._no_longer_pending(inode)
-            self._open.setdefault(ino, inode)
+            self._open.setdefault(inode.path_parts, inode)
 
     def released(self, inode: GcsInode, *, writer: bool) -> None:
         """A handle was closed."""
@@ -234,8 +244,9 @@ class GcsVolume:
             inode.writers -= writer
             if inode.handles:
                 return
-            if self._open.get(inode.ino) is inode:
-                del self._open[inode.ino]
+            self._handled.discard(inode)
+            if self._open.get(inode.path_parts) is inode:
+                del self._open[inode.path_parts]
             self._no_longer_pending(inode)
 
     def _no_longer_pending(self, inode: GcsInode) -> None:
@@ -246,20 +257,30 @@ class GcsVolume:
     def stored_below(self, node: Node) -> bool:
         """Store what waits under a name and below it. Returns whether there was anything."""
         with self._lock:
-            waiting = [*self._open.values(), *self._pending.values()]
             depth = len(node.path)
-            waiting = [one for one in waiting if one.dirty and one.linked and one.path_parts[:depth] == node.path]
+            waiting = [
+                one for one in self._everything() if one.dirty and one.linked and one.path_parts[:depth] == node.path
+            ]
         for inode in waiting:
             inode.commit()
         return bool(waiting)
 
     def object_moved(self, old: Stored, made: Stored) -> None:
         """An object of a directory that is moved got its new name."""
-        path = tuple(made.name[len(self.names.prefix) :].split("/"))
         with self._lock:
-            inode = self._open.get(facts_of(old, self.names.ino(self.path_of(old))).ino)
-        if inode is not None and inode.linked:
-            inode.moved(path, made, old)
+            inode = self._open_at(self.path_of(old), old)
+        if inode is not None:
+            self.moved(inode, made, old)
+
+    def moved(self, inode: GcsInode, made: Stored, base: Stored) -> None:
+        """The object of a file got another name by a rename of this process."""
+        former = inode.path_parts
+        inode.moved(self.path_of(made), made, base)
+        with self._lock:
+            if self._open.get(former) is inode:
+                del self._open[former]
+            if inode.handles:
+                self._open[inode.path_parts] = inode
 
     def path_of(self, stored: Stored) -> Path:
         """Return where an object is in the mount."""
@@ -288,9 +309,13 @@ class GcsVolume:
         guarded(lambda: self._unlink(path), "/".join(path))
 
     def _unlink(self, path: Path) -> None:
+        first = None
         for _ in attempts("/".join(path)):
             node = self.tree.resolve(path, follow=False)
             inode = self.inode_of(node)
+            if first is not None and node.facts is not None and node.facts.ino != first:
+                return  # the file is gone, by a call of ours whose answer was lost or by another's; this is a new one
+            first = node.facts.ino if node.facts is not None else first
             if node.kind == "dir":
                 raise file_error(errno.EISDIR, "/".join(path))
             if node.deployed is not None:
@@ -426,7 +451,7 @@ class GcsVolume:
 
     def _everything(self) -> list[GcsInode]:
         with self._lock:
-            return [*self._open.values(), *self._pending.values()]
+            return list(self._handled | set(self._pending.values()))
 
     def hold(self) -> list[Any]:
         """Take every lock of this volume, those of open files first; returns them, to be released after a fork."""

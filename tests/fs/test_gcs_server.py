@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from requests import Session
 
 from gaeport.blobs import cloud
 from gaeport.blobs.object_cloud import CloudObjects
@@ -15,6 +16,7 @@ from gaeport.fs import mounts
 from gaeport.fs.gcs_names import Names
 from gaeport.fs.gcs_tree import Tree
 from gaeport.fs.gcs_volume import GcsVolume
+from gaeport.fs.handle import Handle
 from tests import storage_server
 from tests.fs.volumes import append, get, names, put
 from tests.storage_server import Bucket, Call
@@ -168,6 +170,75 @@ def test_a_large_file_whose_answers_were_lost(volume: GcsVolume, bucket: Bucket)
     assert get(volume, "big")[:: 1 << 20] == bytes(range(20))
 
 
+@pytest.mark.parametrize("moves", [True, False])
+def test_of_two_that_move_a_file_one_is_told(volume: GcsVolume, bucket: Bucket, application: Path, moves: bool) -> None:
+    """As workers do that claim a job by renaming it."""
+    bucket.moves = moves
+    put(volume, "job", b"content")
+    other, chosen = instance(application), first(1, lambda call: "media/job/" in call.path and call.method == "POST")
+
+    def overtake(call: Call) -> int:
+        if chosen(call):
+            other.rename(("job",), ("claimed",))
+        return 0
+
+    bucket.refuse = overtake
+    with pytest.raises(FileNotFoundError):
+        volume.rename(("job",), ("claimed",))
+    assert get(volume, "claimed") == b"content"
+
+
+def test_a_copy_in_place_of_a_move_whose_answer_was_lost(volume: GcsVolume, bucket: Bucket) -> None:
+    bucket.moves = False
+    put(volume, "a", b"content")
+    bucket.lose = first(1, lambda call: "/rewriteTo/" in call.path)
+    volume.rename(("a",), ("b",))
+    assert names(volume) == ["b"]
+
+
+@pytest.mark.parametrize(("source", "target", "moved"), [("a", "b", "b"), ("d", "e", "e/x")])
+def test_a_move_whose_answer_was_lost_and_that_another_wrote_after(
+    volume: GcsVolume, bucket: Bucket, application: Path, source: str, target: str, moved: str
+) -> None:
+    put(volume, "a", b"content")
+    volume.mkdir(("d",))
+    put(volume, "d/x", b"content")
+    other = instance(application)
+    lost = first(1, lambda call: "/moveTo/" in call.path and f"media/{moved}?" in call.path)
+
+    def lose(call: Call) -> bool:
+        if not lost(call):
+            return False
+        append(other, moved, b" more")
+        return True
+
+    handle = volume.open(tuple(moved.replace(target, source, 1).split("/")), os.O_RDONLY)
+    bucket.lose = lose
+    volume.rename((source,), (target,))
+    assert get(volume, moved) == b"content more"
+    assert handle.pread(99, 0) == b"content more"
+    handle.close()
+
+
+def test_a_removal_whose_answer_was_lost_spares_the_next_file(
+    volume: GcsVolume, bucket: Bucket, application: Path
+) -> None:
+    """As of a lock file, which another instance makes at once."""
+    exclusively = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    put(volume, "lock", b"mine", exclusively)
+    other, lost = instance(application), first(1, lambda call: call.method == "DELETE")
+
+    def lose(call: Call) -> bool:
+        if not lost(call):
+            return False
+        put(other, "lock", b"theirs", exclusively)
+        return True
+
+    bucket.lose = lose
+    volume.unlink(("lock",))
+    assert get(volume, "lock") == b"theirs"
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_server_that_asks_for_patience_gets_it(volume: GcsVolume, bucket: Bucket, status: int) -> None:
     put(volume, "a", b"old")
@@ -240,6 +311,61 @@ def test_a_large_file_that_is_given_up_ends_its_upload(volume: GcsVolume, bucket
     assert names(volume) == []
 
 
+def begun(volume: GcsVolume, megabytes: int) -> Handle:
+    """Return a file of which the first part has gone up."""
+    handle = volume.open(("big",), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for number in range(megabytes):
+        handle.pwrite(bytes([number]) * (1 << 20), number << 20)
+    return handle
+
+
+def test_a_large_file_that_is_removed_while_it_goes_up_stays_removed(volume: GcsVolume, bucket: Bucket) -> None:
+    handle = begun(volume, 30)
+    volume.unlink(("big",))
+    assert bucket.sessions == {}
+    handle.close()
+    del handle
+    gc.collect()
+    assert names(volume) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_large_file_whose_writer_is_interrupted_leaves_the_old_one(
+    volume: GcsVolume, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(volume, "big", b"old")
+    request, interrupted = Session.request, []
+
+    def interrupt(session: Session, method: str, *args: object, **options: object) -> object:
+        answer = request(session, method, *args, **options)  # type: ignore[arg-type]
+        if method == "PUT" and not interrupted:
+            interrupted.append(method)
+            raise KeyboardInterrupt  # as a signal's handler does
+        return answer
+
+    monkeypatch.setattr(Session, "request", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        begun(volume, 30)
+    volume.commit_all()
+    gc.collect()
+    assert bucket.sessions == {}
+    assert get(volume, "big") == b"old"
+
+
+def test_a_large_file_whose_time_cannot_be_told_is_stored(
+    volume: GcsVolume, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud, "RETRY_SECONDS", 0.2)
+    handle = begun(volume, 30)
+    bucket.refuse = refusing(503, lambda call: call.method == "PATCH")
+    with pytest.raises(OSError, match=r"\[Errno 5\]"):
+        handle.sync()
+    bucket.refuse = lambda call: 0
+    handle.append(b"more")
+    handle.close()
+    assert get(volume, "big")[:: 1 << 20] == bytes([*range(30), ord("m")])
+
+
 def test_a_large_file_whose_server_fails_midway_leaves_the_old_one(
     volume: GcsVolume, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +387,18 @@ def test_a_listing_of_many_pages(volume: GcsVolume, bucket: Bucket) -> None:
     bucket.calls.clear()
     assert len(names(volume, "d")) == 2345
     assert len(bucket.of("GET", "/o?")) == 3
+
+
+def test_a_directory_of_many_pages_is_moved_and_removed(volume: GcsVolume, bucket: Bucket) -> None:
+    for number in range(1234):
+        bucket.objects.write(storage_server.Draft(f"media/d/{number}", 0, {}), b"")
+    volume.rename(("d",), ("e",))
+    assert len(names(volume, "e")) == 1234
+    bucket.calls.clear()
+    assert volume.rmtree(("e",))
+    assert names(volume) == []
+    methods = ["page" if "pageToken=" in call.path else call.method for call in bucket.calls]
+    assert methods.index("DELETE") < methods.index("page")  # so that no more than a page is in memory
 
 
 def test_threads_append_to_one_file(volume: GcsVolume, application: Path) -> None:
