@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gaeport import meter
-from gaeport.blobs.objects import Conflict, Draft, Stored
+from gaeport.blobs.objects import Conflict, Draft, Stored, patched
 from gaeport.errors import file_error
 
 FILES, ABOUT, INCOMING = "files", "about", "incoming"
@@ -86,16 +86,7 @@ class FolderObjects:
     def patch(self, stored: Stored, metadata: Mapping[str, str], *, content_type: str | None = None) -> Stored:
         """Set some of the custom metadata, and the content type where one is given."""
         with self._counted("PatchObject", storage__class_a=1), self._locked():
-            present = self._demand(stored.name, stored.generation)
-            if present is None or present.metageneration != stored.metageneration:
-                raise Conflict(stored.name)
-            made = replace(
-                present,
-                metadata={**present.metadata, **metadata},
-                content_type=present.content_type if content_type is None else content_type,
-                metageneration=present.metageneration + 1,
-                updated_ns=time.time_ns(),
-            )
+            made = patched(self._demand(stored.name, stored.generation), stored, metadata, content_type)
             self._remember(made)
             return made
 

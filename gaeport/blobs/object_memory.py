@@ -4,10 +4,9 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from gaeport import meter
-from gaeport.blobs.objects import Conflict, Draft, Stored
+from gaeport.blobs.objects import Conflict, Draft, Stored, patched
 
 KIND = "(memory)"  # what the meter says of these calls, where others name a bucket
 
@@ -70,16 +69,8 @@ class MemoryObjects:
         """Set some of the custom metadata, and the content type where one is given."""
         count("PatchObject", storage__class_a=1)
         with self._lock:
-            present, data = self._demand(stored.name, stored.generation) or (stored, b"")
-            if present.metageneration != stored.metageneration:
-                raise Conflict(stored.name)
-            made = replace(
-                present,
-                metadata={**present.metadata, **metadata},
-                content_type=present.content_type if content_type is None else content_type,
-                metageneration=present.metageneration + 1,
-                updated_ns=time.time_ns(),
-            )
+            present, data = self._demand(stored.name, stored.generation) or (None, b"")
+            made = patched(present, stored, metadata, content_type)
             self._content[stored.name] = made, data
             return made
 

@@ -4,8 +4,9 @@ An object is replaced whole. Each content of a name has a generation, a number t
 generation that it means (0: none), so that of two writers one notices the other.
 """
 
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gaeport.errors import GaeportError
@@ -142,3 +143,26 @@ def did(found: Stored, draft: Draft) -> bool:
     """Tell whether an object is what a write made, or was made from it since."""
     mark = draft.metadata.get(OPERATION, "").partition(" ")[0]
     return bool(mark) and mark in found.metadata.get(OPERATION, "").split()
+
+
+def patched(present: Stored | None, known: Stored, metadata: Mapping[str, str], content_type: str | None) -> Stored:
+    """Return what an object is after `ObjectStore.patch` now.
+
+    Args:
+        present: as it is stored; None where nothing is.
+        known: as the caller knows it, of the same generation.
+        metadata: what is set; other names keep their values.
+        content_type: None leaves it as it is.
+
+    Raises:
+        Conflict: it is gone, or its metadata were changed since the caller looked.
+    """
+    if present is None or present.metageneration != known.metageneration:
+        raise Conflict(known.name)
+    return replace(
+        present,
+        metadata={**present.metadata, **metadata},
+        content_type=present.content_type if content_type is None else content_type,
+        metageneration=present.metageneration + 1,
+        updated_ns=time.time_ns(),
+    )
