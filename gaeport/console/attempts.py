@@ -12,7 +12,7 @@ from typing import Any
 from gaeport import codec
 from gaeport.datastore import own_client, wire
 from gaeport.datastore.client import Client, backoff
-from gaeport.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
+from gaeport.datastore.outcomes import CONFLICTS
 
 KIND = "ConsoleAttempts"
 WINDOW = 900  # seconds that a try counts for
@@ -46,7 +46,7 @@ def allow(address: str, device: str, clock: Callable[[], float] = time.time) -> 
             return wait
         try:
             _store(client, name, [*recent, [now, "" if device else address]], found.version if found else None)
-        except (Aborted, AlreadyExists, FailedPrecondition, NotFound):
+        except CONFLICTS:
             backoff(attempt)  # another try was counted meanwhile
         else:
             return 0
@@ -67,7 +67,7 @@ def forget(address: str, device: str) -> None:
     others = [row for row in _recent(found, time.time()) if row[1] != address]
     try:
         _store(client, _STRANGERS, others, found.version)
-    except (Aborted, FailedPrecondition, NotFound):
+    except CONFLICTS:
         pass  # others are trying at this moment; the tries then count on until their time is over
 
 

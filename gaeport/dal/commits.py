@@ -6,11 +6,11 @@ from typing import Any
 from gaeport.dal.unit import key_of
 from gaeport.datastore import wire
 from gaeport.datastore.client import Client, backoff, retried
-from gaeport.errors import Aborted, AlreadyExists, DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
+from gaeport.datastore.outcomes import REFUSED
+from gaeport.errors import Aborted, DeadlineExceeded, Unavailable
 
 ATTEMPTS = 6
 _LOST = (Unavailable, DeadlineExceeded)
-_CONFLICTS = (AlreadyExists, FailedPrecondition, NotFound)
 
 
 def commit(client: Client, mutations: Sequence[Any]) -> list[Any]:
@@ -29,7 +29,7 @@ def commit(client: Client, mutations: Sequence[Any]) -> list[Any]:
             return list(retried(lambda: client.commit(mutations), (Aborted,), ATTEMPTS))
         except _LOST as error:
             lost = error
-        except _CONFLICTS:
+        except REFUSED:
             if lost is None or _applied(client, mutations) is False:
                 raise
         applied = _applied(client, mutations)

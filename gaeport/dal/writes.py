@@ -16,10 +16,10 @@ from gaeport.dal.uniques import Uniques
 from gaeport.dal.unit import Operation, Unit, key_of
 from gaeport.datastore import wire
 from gaeport.datastore.client import Found, backoff
-from gaeport.errors import AlreadyExists, FailedPrecondition, NotFound
+from gaeport.datastore.outcomes import REFUSED
+from gaeport.errors import FailedPrecondition
 
 ATTEMPTS = 8  # of a compare-and-set against others that write the same rows
-_CONFLICTS = (AlreadyExists, FailedPrecondition, NotFound)
 
 
 class Writes:
@@ -101,7 +101,7 @@ class Writes:
             try:
                 results = self.store.commit(mutations)
                 break
-            except _CONFLICTS as error:
+            except REFUSED as error:
                 if attempt == ATTEMPTS - 1:
                     raise IntegrityError(f"the insert into {columns.kind} met others {ATTEMPTS} times") from error
                 mutations = self._after_conflict(columns, wanted, given)
@@ -271,7 +271,7 @@ class Writes:
         """Commit groups, each on its own if they cannot be together; return the ids of the rows written."""
         try:
             self.store.commit([mutation for group in groups for mutation in group])
-        except _CONFLICTS:
+        except REFUSED:
             if len(groups) > 1:
                 return [number for group in groups for number in self._write(columns, [group])]
             return self._write_alone(columns, groups[0])
@@ -285,7 +285,7 @@ class Writes:
             return []
         try:
             self.store.commit(settled)
-        except _CONFLICTS:
+        except REFUSED:
             return []
         return [columns.row_id(key_of(group[0]))]
 

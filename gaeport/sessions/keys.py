@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from gaeport import codec
 from gaeport.datastore import own_client, wire
 from gaeport.datastore.client import Client, backoff
-from gaeport.errors import Aborted, AlreadyExists, DatastoreError, FailedPrecondition, NotFound
+from gaeport.datastore.outcomes import CONFLICTS
+from gaeport.errors import Aborted, AlreadyExists, DatastoreError
 
 KIND, NAME = "SessionKeys", "cookie"
 REFRESH = 60.0  # seconds between looks at the stored keys; a retired key counts that much longer at most
@@ -121,7 +122,7 @@ class StoredKeys:
                 self._write([new, *(key for key in old if _counts(key, now))], version)
                 self._read_at = -REFRESH
                 return new
-            except (Aborted, FailedPrecondition, NotFound):
+            except CONFLICTS:
                 backoff(attempt)
         raise Aborted("the keys could not be stored: others changed them without pause")
 

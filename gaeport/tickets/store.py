@@ -15,7 +15,7 @@ from typing import Any
 from gaeport import formats, settings
 from gaeport.datastore import own_client, wire
 from gaeport.datastore.client import Client, Found, retried
-from gaeport.errors import Aborted, Cancelled, DeadlineExceeded, Internal, Unavailable
+from gaeport.datastore.outcomes import RESENDABLE
 from gaeport.tickets.number import NotATicket, Number, parse
 from gaeport.tickets.records import Record
 
@@ -25,7 +25,6 @@ BATCH = 100  # tickets in a Commit: a few MB at most
 _MAX_COMMIT = 8_000_000  # bytes; a Commit takes 10 MiB
 _DELETES = 500  # in a Commit
 _TITLE = ("format", "title")
-_REPEATABLE = (Aborted, Cancelled, DeadlineExceeded, Internal, Unavailable)  # writing the same again does no harm
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ class TicketStore:
         return len(keys)
 
     def _commit(self, mutations: list[Any], attempts: int) -> None:
-        retried(lambda: self._client.commit(mutations), _REPEATABLE, attempts)
+        retried(lambda: self._client.commit(mutations), RESENDABLE, attempts)
 
     def _count_entity(self, count: Count) -> Any:
         entity = wire.Entity(key=self._client.key(COUNT, _count_name(count)))

@@ -10,11 +10,10 @@ from gaeport.dal.store import Store
 from gaeport.dal.transfer.state import commit
 from gaeport.dal.uniques import Uniques
 from gaeport.datastore import wire
-from gaeport.errors import AlreadyExists, FailedPrecondition, NotFound
+from gaeport.datastore.outcomes import REFUSED
 
 ATTEMPTS = 8  # against others that write the same markers
 BATCH = 300  # rows
-_CONFLICTS = (AlreadyExists, FailedPrecondition, NotFound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class Markers:
                 if mutations:
                     commit(client, mutations)
                 return duplicates
-            except _CONFLICTS:
+            except REFUSED:
                 if attempt == ATTEMPTS - 1:
                     raise
                 wanted = self._settled(columns, entities, wanted, duplicates)

@@ -7,7 +7,7 @@ from typing import Any
 
 from gaeport.datastore import own_client, wire
 from gaeport.datastore.client import Client, Found, backoff, retried
-from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
+from gaeport.datastore.outcomes import CONFLICTS, RESENDABLE, UNCERTAIN
 from gaeport.errors import Aborted
 from gaeport.sessions.record import Change, Record
 from gaeport.sessions.stores import entities
@@ -140,7 +140,7 @@ class DatastoreStore:
 def _delete(client: Client, keys: list[Any]) -> None:
     mutations = [wire.Mutation(delete=key) for key in keys]
     # Deleting again does no harm, so what is uncertain is repeated, too.
-    retried(lambda: client.commit(mutations), (Aborted, *UNCERTAIN), 6)
+    retried(lambda: client.commit(mutations), RESENDABLE, 6)
 
 
 def _query() -> Any:
