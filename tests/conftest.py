@@ -8,10 +8,25 @@ import grpc
 import pytest
 
 from gaeport import settings
-from tests.emulators import FIXTURES, SKIPPED, datastore_emulator, firestore_emulator, gcs_server, required
+from tests.emulators import (
+    FIXTURES,
+    SKIPPED,
+    datastore_emulator,
+    each_datastore,
+    firestore_emulator,
+    gcs_server,
+    required,
+)
 from tests.servers import memcached_server, redis_server
 
-__all__ = ["datastore_emulator", "firestore_emulator", "gcs_server", "memcached_server", "redis_server"]
+__all__ = [
+    "datastore_emulator",
+    "each_datastore",
+    "firestore_emulator",
+    "gcs_server",
+    "memcached_server",
+    "redis_server",
+]
 
 # What would point a test at the developer's own project or servers.
 _VARIABLES = (

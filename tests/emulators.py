@@ -1,8 +1,9 @@
 """Fixtures with real servers: Google's two Datastore emulators and a Cloud Storage server.
 
-`firestore_emulator` and `datastore_emulator` are "127.0.0.1:PORT", as DATASTORE_EMULATOR_HOST wants it. Their tests are
-marked `emulator`. They run when GAEPORT_REQUIRE_SERVERS=1, as `make test-all` and continuous integration set it, and
-fail then where the Cloud SDK is missing; otherwise they are skipped, since they double the time that the tests take.
+`firestore_emulator` and `datastore_emulator` are "127.0.0.1:PORT", as DATASTORE_EMULATOR_HOST wants it; with
+`each_datastore` a test runs on the embedded engine and on both. Tests on emulators are marked `emulator`. They run when
+GAEPORT_REQUIRE_SERVERS=1, as `make test-all` and continuous integration set it, and fail then where the Cloud SDK is
+missing; otherwise they are skipped, since they double the time that the tests take.
 """
 
 import os
@@ -50,6 +51,12 @@ def firestore_emulator() -> Iterator[str]:
 def datastore_emulator() -> Iterator[str]:
     """The address of a Datastore emulator, shared by all tests of one process."""
     yield from _running("datastore")
+
+
+@pytest.fixture(params=["embedded", *FIXTURES])
+def each_datastore(request: pytest.FixtureRequest) -> str:
+    """The address of each Datastore emulator in turn; before them "", for the embedded engine."""
+    return "" if request.param == "embedded" else request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -92,17 +92,11 @@ class Server:
         return self.process.wait(PATIENCE)
 
 
-@pytest.fixture(
-    params=[
-        "embedded",
-        pytest.param("firestore_emulator", marks=pytest.mark.emulator),
-        pytest.param("datastore_emulator", marks=pytest.mark.emulator),
-    ]
-)
-def environment(request: pytest.FixtureRequest) -> dict[str, str]:
+@pytest.fixture
+def environment(each_datastore: str) -> dict[str, str]:
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "GAEPORT_"))}
-    if request.param != "embedded":
-        variables["DATASTORE_EMULATOR_HOST"] = request.getfixturevalue(request.param)
+    if each_datastore:
+        variables["DATASTORE_EMULATOR_HOST"] = each_datastore
     return variables
 
 

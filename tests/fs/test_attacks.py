@@ -21,14 +21,10 @@ from gaeport import datastore, settings
 from gaeport.fs import mounts
 from gaeport.fs.datastore import DatastoreVolume, make_volume
 from gaeport.fs.garbage import collect
+from tests.emulators import FIXTURES
 from tests.fs.losing_proxy import Armed, LosingProxy
 from tests.fs.volumes import append, get, make, names, over_grpc, put
 
-BACKENDS = [
-    "embedded",
-    pytest.param("firestore_emulator", marks=pytest.mark.emulator),
-    pytest.param("datastore_emulator", marks=pytest.mark.emulator),
-]
 Other = Callable[[], DatastoreVolume]
 
 
@@ -36,11 +32,11 @@ def of(name: str, **options: object) -> settings.MountSettings:
     return settings.MountSettings(path="uploads", name=name, **options)  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=BACKENDS)
-def name(request: pytest.FixtureRequest, application: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@pytest.fixture
+def name(each_datastore: str, application: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A mount's name in a store of each kind, which is in force."""
-    if request.param != "embedded":
-        monkeypatch.setenv("DATASTORE_EMULATOR_HOST", request.getfixturevalue(request.param))
+    if each_datastore:
+        monkeypatch.setenv("DATASTORE_EMULATOR_HOST", each_datastore)
         monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "attacks")
         settings.configure(root=application)
     yield f"m{uuid.uuid4().hex}"
@@ -214,7 +210,7 @@ def test_modules_that_took_open_early_reach_the_mount(folder: Path, other: Other
 # Answers that are lost on the way, by a real connection that breaks
 
 
-@pytest.fixture(params=BACKENDS[1:])
+@pytest.fixture(params=FIXTURES)
 def server(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(request.param))
 

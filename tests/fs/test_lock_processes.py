@@ -31,17 +31,10 @@ COUNTING = """
     """
 
 
-@pytest.fixture(
-    params=[
-        "embedded",
-        pytest.param("firestore_emulator", marks=pytest.mark.emulator),
-        pytest.param("datastore_emulator", marks=pytest.mark.emulator),
-    ]
-)
-def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
+@pytest.fixture
+def start(each_datastore: str, tmp_path: Path) -> Iterator[Start]:
     """Starts a process that has `data` mounted, a lease time of 1.5 s, and runs a script when it is told to go."""
-    emulator = "" if request.param == "embedded" else request.getfixturevalue(request.param)
-    with starter(tmp_path, emulator, PRELUDE) as begin:
+    with starter(tmp_path, each_datastore, PRELUDE) as begin:
         yield begin
 
 

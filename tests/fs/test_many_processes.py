@@ -15,18 +15,11 @@ ON_AN_EMULATOR = 100 if LONG else 8
 LONGEST_WAIT = 5.0  # seconds; measured: 0.7 s on a busy machine, and 10 s without turns
 
 
-@pytest.fixture(
-    params=[
-        "embedded",
-        pytest.param("firestore_emulator", marks=pytest.mark.emulator),
-        pytest.param("datastore_emulator", marks=pytest.mark.emulator),
-    ]
-)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Start, int]]:
+@pytest.fixture
+def store(each_datastore: str, tmp_path: Path) -> Iterator[tuple[Start, int]]:
     """Starts processes; and how often each does its work."""
-    embedded = request.param == "embedded"
-    with starter(tmp_path, "" if embedded else request.getfixturevalue(request.param)) as begin:
-        yield begin, LINES if embedded else ON_AN_EMULATOR
+    with starter(tmp_path, each_datastore) as begin:
+        yield begin, ON_AN_EMULATOR if each_datastore else LINES
 
 
 APPENDING = """
