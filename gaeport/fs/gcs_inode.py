@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 ONE_REQUEST = 8 << 20  # bytes stored in one call; more goes up in pieces
 PIECE = 1 << 20  # bytes handed to an upload at a time
 KEPT = 8 << 20  # bytes written last that stay here and may be changed, while those before them go up
+KEPT_TO_READ = 32 << 20  # of a file opened for reading, too: zipfile goes back to the beginning of each member
 SENT = "sent"  # the source of what an upload under way has already
 
 _TOO_LATE = (
-    f"of a large file that is being written, all but the last {KEPT >> 20} MiB or so are in the bucket's hands already "
-    "and cannot be read or changed before it is closed; write in order, or write a temporary file and copy it"
+    f"of a large file that is being written, all but the last {KEPT >> 20} MiB or so ({KEPT_TO_READ >> 20} MiB of one "
+    "that is opened for reading, too) are in the bucket's hands already and cannot be read or changed before it is "
+    "closed; write in order, or write a temporary file and copy it"
 )
 _REPLACED = "somebody replaced, moved or removed it since it was opened; what was written is not stored"
 
@@ -163,8 +165,12 @@ class GcsInode:
 
     def _written(self) -> None:
         self._modified = time.time_ns()
-        if self.linked and self._may_send() and self.view.size - self._sent >= KEPT + ONE_REQUEST:
+        if self.linked and self._may_send() and self.view.size - self._sent >= self._kept + ONE_REQUEST:
             guarded(self._send_some, self.path)
+
+    @property
+    def _kept(self) -> int:
+        return KEPT_TO_READ if self.readable else KEPT
 
     def _may_send(self) -> bool:
         """Tell whether all of the content is new. What was not cut to nothing first may be meant to be read, too."""
@@ -178,8 +184,8 @@ class GcsInode:
         try:
             if self._upload is None:
                 self._upload = self._volume.objects.upload(self._draft())
-            while self.view.size - self._sent > KEPT:
-                self._upload.write(self._take(min(PIECE, self.view.size - self._sent - KEPT)))
+            while (more := self.view.size - self._sent - self._kept) > 0:
+                self._upload.write(self._take(min(PIECE, more)))
         except Conflict:
             raise self._lost() from None
         except BaseException:  # of a signal handler, too: nobody knows how much of the piece arrived

@@ -1,11 +1,14 @@
 """What files of a bucket do as files of a disk do, and the differences that are written down (docs/gcs-mounts.md)."""
 
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from gaeport.blobs import cloud
+from gaeport.blobs.object_cloud import CloudObjects
 from gaeport.blobs.object_folder import FolderObjects
 from gaeport.blobs.object_memory import MemoryObjects
 from gaeport.blobs.objects import ObjectStore
@@ -13,10 +16,12 @@ from gaeport.fs import mounts
 from gaeport.fs.gcs_names import Names
 from gaeport.fs.gcs_tree import Tree
 from gaeport.fs.gcs_volume import GcsVolume
+from tests import storage_server
 from tests.fs.differential import handles, library, paths, world
-from tests.fs.test_differential import LONG, play_all
+from tests.fs.test_differential import LONG, SEED, play_all
 
 SEQUENCES = int(os.environ.get("GAEPORT_SEQUENCES", "2000" if LONG else "25"))
+LOSING = int(os.environ.get("GAEPORT_SEQUENCES", "200" if LONG else "10"))
 
 # An object has one name, and a directory's time is that of its making.
 LEFT_OUT = ("link", "path_hardlink", "by_directory_descriptor", "times_of_what_changes")
@@ -47,10 +52,39 @@ def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     return MemoryObjects() if request.param == "memory" else FolderObjects(tmp_path / "pictures")
 
 
+@pytest.fixture
+def losing(application: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """A server of which every ninth answer or so is lost, though it did what was asked."""
+    rng = random.Random(SEED)
+    with storage_server.running() as bucket:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket.url)
+        cloud.reset()
+        patient = cloud.retry
+        monkeypatch.setattr(cloud, "retry", lambda: patient().with_delay(initial=0.001, maximum=0.01))
+        bucket.lose = lambda call: rng.random() < 0.11
+        yield CloudObjects(bucket.name)
+    cloud.reset()
+
+
+def mounted(objects: ObjectStore, folder: Path) -> Path:
+    folder.mkdir()
+    mounts.attach(str(folder), volume_of(objects, folder))
+    return folder
+
+
+def volume_of(objects: ObjectStore, folder: Path) -> GcsVolume:
+    return GcsVolume(Tree(objects, Names("pictures", "media/"), str(folder), overlay=True))
+
+
 @pytest.mark.usefixtures("_differences")
 def test_a_bucket_answers_as_the_disk_does(application: Path, objects: ObjectStore) -> None:
-    folder, regular = application / "uploads", application / "regular"
-    folder.mkdir()
+    regular = application / "regular"
     regular.mkdir()
-    mounts.attach(str(folder), GcsVolume(Tree(objects, Names("pictures", "media/"), str(folder), overlay=True)))
-    play_all(SEQUENCES, folder, regular)
+    play_all(SEQUENCES, mounted(objects, application / "uploads"), regular)
+
+
+@pytest.mark.usefixtures("_differences")
+def test_a_bucket_whose_answers_get_lost_answers_as_the_disk_does(application: Path, losing: ObjectStore) -> None:
+    regular = application / "regular"
+    regular.mkdir()
+    play_all(LOSING, mounted(losing, application / "uploads"), regular)

@@ -1,10 +1,15 @@
 """Which file an object is, where other programs copy, move and replace objects, or tell more of them."""
 
+import io
 import os
+import random
+from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
 from gaeport.blobs.objects import ObjectStore
+from gaeport.fs import mounts
 from gaeport.fs.gcs_volume import GcsVolume
 from tests.fs.gcs.helpers import Instance, content, foreign
 from tests.fs.volumes import append, get, put
@@ -129,6 +134,18 @@ def test_a_new_large_file_goes_up_while_it_is_written(volume: GcsVolume, store: 
     assert kept <= 16 << 20
     handle.close()
     assert content(store, "media/big")[:: 1 << 20] == bytes(range(40))
+
+
+def test_a_large_archive_is_written(volume: GcsVolume, root: Path, store: ObjectStore) -> None:
+    """After each member zipfile goes back to where it began, to tell its size."""
+    mounts.attach(str(root), volume)
+    member = random.Random(1).randbytes(11 << 20)
+    with ZipFile(root / "a.zip", "w") as archive:
+        for name in "abcde":
+            archive.writestr(name, member)
+    with ZipFile(io.BytesIO(content(store, "media/a.zip"))) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == list("abcde")
 
 
 def test_a_new_large_file_that_is_to_be_read_as_well_stays(volume: GcsVolume) -> None:

@@ -176,21 +176,21 @@ def test_a_large_file_that_is_given_up_leaves_nothing(volume: GcsVolume, store: 
 
 def test_what_was_sent_cannot_be_changed_before_the_end(volume: GcsVolume) -> None:
     handle = volume.open(("big",), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
-    handle.pwrite(bytes(20 << 20), 0)
+    handle.pwrite(bytes(44 << 20), 0)
     refused(errno.ESPIPE, lambda: handle.pwrite(b"x", 0), "in order")
     refused(errno.ESPIPE, lambda: handle.pread(1, 0), "in order")
     refused(errno.ESPIPE, lambda: handle.truncate(5), "in order")
-    handle.pwrite(b"end", (20 << 20) - 3)
+    handle.pwrite(b"end", (44 << 20) - 3)
     handle.sync()
     handle.pwrite(b"x", 0)
     assert handle.pread(2, 0) == b"x\0"
     handle.close()
-    assert get(volume, "big") == b"x" + bytes((20 << 20) - 4) + b"end"
+    assert get(volume, "big") == b"x" + bytes((44 << 20) - 4) + b"end"
 
 
 def test_a_large_file_may_be_begun_anew(volume: GcsVolume) -> None:
     handle = volume.open(("big",), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
-    handle.pwrite(bytes(20 << 20), 0)
+    handle.pwrite(bytes(44 << 20), 0)
     handle.truncate(0)
     handle.pwrite(b"short", 0)
     handle.close()

@@ -1,0 +1,98 @@
+"""Threads that contend for the same files of a server that refuses some requests and loses some answers."""
+
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gaeport.blobs import cloud
+from gaeport.blobs.object_cloud import CloudObjects
+from gaeport.fs.gcs_names import Names
+from gaeport.fs.gcs_tree import Tree
+from gaeport.fs.gcs_volume import GcsVolume
+from tests import storage_server
+from tests.fs.volumes import append, get, names, put
+from tests.storage_server import Bucket
+
+RIVALS, LINES, JOBS, TURNS = 4, 15, 25, 6
+SEED = int(os.environ.get("GAEPORT_SEED", "1"))
+
+
+@pytest.fixture(params=[True, False], ids=["moves", "copies"])
+def bucket(request: pytest.FixtureRequest, application: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    rng = random.Random(SEED)
+    with storage_server.running() as running:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.url)
+        cloud.reset()
+        patient = cloud.retry
+        monkeypatch.setattr(cloud, "retry", lambda: patient().with_delay(initial=0.002, maximum=0.02))
+        running.moves = request.param
+        running.lose = lambda call: rng.random() < 0.1
+        running.refuse = lambda call: rng.choice([429, 503]) if rng.random() < 0.05 else 0
+        yield running
+    cloud.reset()
+
+
+class Rival(threading.Thread):
+    """An instance of an application."""
+
+    def __init__(self, number: int, root: Path) -> None:
+        super().__init__()
+        self.number = number
+        self.volume = GcsVolume(Tree(CloudObjects("pictures"), Names("pictures", "m/"), str(root), overlay=False))
+        self.claimed: list[int] = []
+        self.finished = False
+
+    def run(self) -> None:
+        for line in range(LINES):
+            append(self.volume, "log", b"%d %d\n" % (self.number, line))
+        for job in random.Random(self.number).sample(range(JOBS), JOBS):
+            self.claim(job)
+        for _ in range(TURNS):
+            self.count()
+        self.finished = True
+
+    def claim(self, job: int) -> None:
+        try:
+            self.volume.rename(("jobs", str(job)), (f"of {self.number}", str(job)))
+        except FileNotFoundError:
+            return  # another was faster
+        self.claimed.append(job)
+
+    def count(self) -> None:
+        """Add one to a number, alone thanks to a file that only one can make."""
+        while True:
+            try:
+                put(self.volume, "lock", b"", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+                break
+            except FileExistsError:
+                time.sleep(0.002)
+        put(self.volume, "counter", b"%d" % (int(get(self.volume, "counter")) + 1))
+        self.volume.unlink(("lock",))
+
+
+def test_of_rivals_each_gets_its_own(bucket: Bucket, application: Path) -> None:
+    rivals = [Rival(number, application / "media") for number in range(RIVALS)]
+    volume = rivals[0].volume
+    volume.mkdir(("jobs",))
+    for rival in rivals:
+        volume.mkdir((f"of {rival.number}",))
+    for job in range(JOBS):
+        put(volume, f"jobs/{job}", b"job")
+    put(volume, "counter", b"0")
+    for rival in rivals:
+        rival.start()
+    for rival in rivals:
+        rival.join()
+    assert all(rival.finished for rival in rivals)
+    wanted = [b"%d %d" % (number, line) for number in range(RIVALS) for line in range(LINES)]
+    assert Counter(get(volume, "log").splitlines()) == Counter(wanted)
+    assert sorted(job for rival in rivals for job in rival.claimed) == list(range(JOBS))
+    for rival in rivals:
+        assert names(volume, f"of {rival.number}") == sorted(map(str, rival.claimed))
+    assert get(volume, "counter") == b"%d" % (RIVALS * TURNS)
