@@ -11,7 +11,7 @@ from gaeport.datastore import wire
 from gaeport.datastore.client import BATCH, Client, Found, backoff
 from gaeport.datastore.outcomes import REPEATABLE
 from gaeport.errors import Aborted
-from gaeport.fs import entries
+from gaeport.fs.datastore import entries
 from gaeport.sessions.stores import entities as sessions
 from gaeport.tickets import store as tickets
 

@@ -150,7 +150,7 @@ class _AuthKeys:
 
 
 def _without_key(root: Path) -> list[Path]:
-    from gaeport.fs import paths
+    from gaeport.fs.patching import paths
 
     keys = [app / "private" / "auth.key" for app in Path(root, "applications").iterdir() if (app / "models").is_dir()]
     mounted = [f"{mount.spelled}{os.sep}" for mount in paths.mounts()]

@@ -45,6 +45,11 @@ LAYERS = {
 FOUNDATION = ["errors", "formats", "settings", "meter"]
 
 
+#: The packages of gaeport.fs in their order; its own modules come before all of them, or, if named here, after.
+FILES = ["datastore", "gcs", "patching", "syncing"]
+ABOVE = {"addresses", "commands", "copying", "fsspec", "log_volume", "mounts", "named", "sync_command"}
+
+
 def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
@@ -103,6 +108,22 @@ def test_a_module_imports_from_lower_layers_only(path: Path) -> None:
             continue  # `python -m gaeport` is the command line under another name
         else:
             assert LAYERS[part] < LAYERS[own], f"{dotted(path)} (layer {LAYERS[own]}) imports {part}"
+
+
+def rank(name: str) -> int:
+    """Return the place of a module of gaeport.fs in the order of its packages."""
+    part = name.split(".")[2]
+    return FILES.index(part) if part in FILES else len(FILES) if part in ABOVE else -1
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if path.is_relative_to(PACKAGE / "fs")], ids=dotted)
+def test_the_packages_for_files_import_one_way(path: Path) -> None:
+    own = dotted(path)
+    if own == "gaeport.fs":
+        return  # it loads its names when they are first used
+    for name in imports(ast.parse(path.read_text("utf-8")), own):
+        if name.startswith("gaeport.fs."):
+            assert rank(name) <= rank(own), f"{own} imports {name}"
 
 
 def test_modules_do_not_import_each_other_in_a_circle() -> None:

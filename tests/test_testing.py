@@ -15,7 +15,7 @@ import gaeport
 from gaeport import settings, testing
 from gaeport.datastore import wire
 from gaeport.errors import MissingExtraError
-from gaeport.fs import paths
+from gaeport.fs.patching import paths
 from gaeport.testing import Datastore
 
 

@@ -213,7 +213,7 @@ def _folders(args: argparse.Namespace, application: "Application") -> Iterator[l
     """Give the folders to copy, with the mounts in place; what is left open is committed at the end."""
     from gaeport.dal.transfer.files import Folder
     from gaeport.fs.mounts import mount_all
-    from gaeport.fs.requests import begin_request, end_request
+    from gaeport.fs.patching.requests import begin_request, end_request
 
     source = args.uploads or application.uploads
     if args.no_uploads or source is None:
@@ -255,7 +255,7 @@ def _is_there(action: str, folder: str) -> bool:
 
 
 def _check_mounted(folder: str) -> None:
-    from gaeport.fs.paths import locate
+    from gaeport.fs.patching.paths import locate
     from gaeport.fs.places import Place
 
     if not isinstance(locate(folder), Place):

@@ -12,16 +12,16 @@ __all__ = ["begin_request", "end_request", "install", "mount", "mount_all", "uni
 
 if TYPE_CHECKING:
     from gaeport.fs.mounts import mount, mount_all, unmount
-    from gaeport.fs.patch import install, uninstall
-    from gaeport.fs.requests import begin_request, end_request
+    from gaeport.fs.patching.patch import install, uninstall
+    from gaeport.fs.patching.requests import begin_request, end_request
 
 _HOMES = {
-    "begin_request": "requests",
-    "end_request": "requests",
-    "install": "patch",
+    "begin_request": "patching.requests",
+    "end_request": "patching.requests",
+    "install": "patching.patch",
     "mount": "mounts",
     "mount_all": "mounts",
-    "uninstall": "patch",
+    "uninstall": "patching.patch",
     "unmount": "mounts",
 }
 

@@ -1,7 +1,7 @@
 """Places in mounts by the mounts' names, wherever the process stands: `gaeport://NAME/PATH`."""
 
 from gaeport.errors import ConfigurationError
-from gaeport.fs import paths
+from gaeport.fs.patching import paths
 from gaeport.fs.places import Mount
 
 SCHEME = "gaeport://"

@@ -12,12 +12,14 @@ from gaeport.blobs import BlobStore
 from gaeport.blobs.folder import FolderStore
 from gaeport.commands import FAILED, OK, agreed, say
 from gaeport.errors import ConfigurationError
-from gaeport.fs import addresses, garbage, native, paths, verification
+from gaeport.fs import addresses, native
 from gaeport.fs.copying import copy, destinations, is_directory, move, remove
+from gaeport.fs.datastore import garbage, verification
 from gaeport.fs.mounts import mount_all
+from gaeport.fs.patching import paths
+from gaeport.fs.patching.requests import begin_request, end_request
 from gaeport.fs.places import Place
 from gaeport.fs.progress import Progress, size
-from gaeport.fs.requests import begin_request, end_request
 from gaeport.fs.sync_command import Command, Options
 
 PIECE = 1 << 20  # bytes

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 
 from gaeport.errors import file_error
-from gaeport.fs.comparing import Comparer, Comparison, Differences
-from gaeport.fs.located import side_of
 from gaeport.fs.progress import Progress, size
-from gaeport.fs.sides import Item, Job
-from gaeport.fs.syncing import Done, Sync
+from gaeport.fs.syncing.comparing import Comparer, Comparison, Differences
+from gaeport.fs.syncing.located import side_of
+from gaeport.fs.syncing.running import Done, Sync
+from gaeport.fs.syncing.sides import Item, Job
 from gaeport.fs.workers import Workers
 
 PIECE = 1 << 20  # bytes read and written at a time

@@ -15,10 +15,10 @@ from typing import Any
 
 from gaeport.errors import MissingExtraError, file_error
 from gaeport.fs import named
-from gaeport.fs.bulk import Whole, batches
-from gaeport.fs.files import umask
+from gaeport.fs.datastore.bulk import Whole, batches
+from gaeport.fs.patching.files import umask
 from gaeport.fs.places import Naming
-from gaeport.fs.sides import PIECE
+from gaeport.fs.syncing.sides import PIECE
 from gaeport.fs.volume import Attributes, OpenFile, Path, Volume
 
 try:

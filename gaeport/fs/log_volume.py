@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 from gaeport.errors import file_error
 from gaeport.fs import disk, opened, permissions
-from gaeport.fs.handle import writable
+from gaeport.fs.datastore.handle import writable
 from gaeport.fs.volume import Attributes, Path
 
 MAX_MESSAGE = 200_000  # bytes; an entry may have 256 KB, and escapes take room

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from gaeport import settings as configuration
 from gaeport.errors import ConfigurationError
-from gaeport.fs import importing, native, patch, paths, patterns, requests
+from gaeport.fs import native, patterns
+from gaeport.fs.patching import importing, patch, paths, requests
 from gaeport.fs.places import Mount
 from gaeport.fs.volume import Volume
 from gaeport.settings import INLINE_LIMIT, MountSettings, Settings
@@ -121,7 +122,7 @@ def volume_of(item: MountSettings, root: str) -> Volume:
         from gaeport.fs import gcs
 
         return gcs.make_volume(item, root)
-    from gaeport.fs.datastore import make_volume
+    from gaeport.fs.datastore.volume import make_volume
 
     return make_volume(item, root)
 

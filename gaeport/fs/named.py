@@ -9,8 +9,9 @@ import threading
 
 from gaeport import settings as configuration
 from gaeport.errors import file_error
-from gaeport.fs import addresses, native, paths
+from gaeport.fs import addresses, native
 from gaeport.fs.mounts import configured, volume_of
+from gaeport.fs.patching import paths
 from gaeport.fs.places import Mount
 
 _lock = threading.Lock()

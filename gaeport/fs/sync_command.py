@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from gaeport import meter
 from gaeport.errors import ConfigurationError
-from gaeport.fs.comparing import Comparer, Comparison, Differences
 from gaeport.fs.copying import inside, is_directory
-from gaeport.fs.estimates import estimate
-from gaeport.fs.located import side_of
 from gaeport.fs.progress import Progress, size
-from gaeport.fs.sides import Failure
-from gaeport.fs.syncing import Done, Sync, changed_meanwhile
+from gaeport.fs.syncing.comparing import Comparer, Comparison, Differences
+from gaeport.fs.syncing.estimates import estimate
+from gaeport.fs.syncing.located import side_of
+from gaeport.fs.syncing.running import Done, Sync, changed_meanwhile
+from gaeport.fs.syncing.sides import Failure
 from gaeport.fs.volume import Path
 from gaeport.fs.workers import Workers
 from gaeport.meter import Meter

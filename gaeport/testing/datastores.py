@@ -127,7 +127,7 @@ def in_force(config: Settings, *, server: bool = False) -> Iterator[None]:
 
 
 def _mounted() -> tuple[Any, ...]:
-    paths = sys.modules.get("gaeport.fs.paths")  # not loaded, nothing mounted
+    paths = sys.modules.get("gaeport.fs.patching.paths")  # not loaded, nothing mounted
     found = paths.mounts() if paths is not None else ()
     return tuple(item.settings for item in found if item.settings is not None)
 

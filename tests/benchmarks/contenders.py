@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gaeport import meter
-from gaeport.fs import paths
+from gaeport.fs.patching import paths
 
 BUCKET = "bench"
 INSTALL = "pip install gcsfs 'cloudpathlib[gs]' 'smart_open[gcs]' (the extra `bench`)"

@@ -9,7 +9,8 @@ from typing import Any
 import gaeport
 from gaeport import datastore, meter
 from gaeport.datastore.client import BATCH
-from gaeport.fs import entries, paths
+from gaeport.fs.datastore import entries
+from gaeport.fs.patching import paths
 from tests.benchmarks.options import Options, application
 from tests.benchmarks.report import Section
 from tests.benchmarks.timing import Work, compare, cpu_nanoseconds, nanoseconds

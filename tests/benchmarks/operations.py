@@ -10,8 +10,8 @@ from pathlib import Path
 from gaeport import fs, meter
 from gaeport.datastore import wire
 from gaeport.datastore.client import BATCH
-from gaeport.fs.removals import BATCH as REMOVED_AT_ONCE
-from gaeport.fs.storage import CHUNK, LEAST_NAMES, SPILL, WITH_COMMIT
+from gaeport.fs.datastore.removals import BATCH as REMOVED_AT_ONCE
+from gaeport.fs.datastore.storage import CHUNK, LEAST_NAMES, SPILL, WITH_COMMIT
 
 FEW, MANY = 7, 650  # files in a listed directory
 MOVED = 1000  # files in a moved directory

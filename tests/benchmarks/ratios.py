@@ -10,7 +10,8 @@ from typing import Any
 import gaeport
 from gaeport import datastore
 from gaeport.datastore.client import Client
-from gaeport.fs import entries, paths
+from gaeport.fs.datastore import entries
+from gaeport.fs.patching import paths
 from tests.benchmarks.options import Options, application
 from tests.benchmarks.report import Section
 from tests.benchmarks.timing import Comparison, compare, cpu_nanoseconds, nanoseconds

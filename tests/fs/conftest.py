@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from gaeport import settings
-from gaeport.fs import gcs, mounts, patch, paths
-from gaeport.fs.datastore import make_volume
+from gaeport.fs import gcs, mounts
+from gaeport.fs.datastore.volume import make_volume
+from gaeport.fs.patching import patch, paths
 from gaeport.fs.volume import Volume
 from tests.fs.memory_volume import MemoryVolume
 

@@ -158,7 +158,7 @@ def _digest(content: bytes) -> str:
 def main(folder: str, state: str, seed: str, journal: str) -> None:
     """Work on until the process is killed."""
     import gaeport
-    from gaeport.fs import storage
+    from gaeport.fs.datastore import storage
 
     for name in ("CHUNK", "WITH_COMMIT", "SPILL", "BLOCK"):  # so that content is large sooner
         setattr(storage, name, getattr(storage, name) // 20)

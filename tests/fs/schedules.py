@@ -11,9 +11,9 @@ from gaeport.datastore import wire
 from gaeport.datastore.client import Client, Found
 from gaeport.datastore.transport import Transport
 from gaeport.errors import Unavailable
-from gaeport.fs.bulk import Whole
-from gaeport.fs.datastore import DatastoreVolume
-from gaeport.fs.entries import Entry, chunk_key, decode, unescape
+from gaeport.fs.datastore.bulk import Whole
+from gaeport.fs.datastore.entries import Entry, chunk_key, decode, unescape
+from gaeport.fs.datastore.volume import DatastoreVolume
 from tests.fs.volumes import PROJECT, append, get, put, split
 
 Operation = tuple[str, ...]

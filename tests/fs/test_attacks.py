@@ -19,8 +19,8 @@ from PIL import Image
 import gaeport.datastore.connection as connections
 from gaeport import datastore, settings
 from gaeport.fs import mounts
-from gaeport.fs.datastore import DatastoreVolume, make_volume
-from gaeport.fs.garbage import collect
+from gaeport.fs.datastore.garbage import collect
+from gaeport.fs.datastore.volume import DatastoreVolume, make_volume
 from tests.emulators import FIXTURES
 from tests.fs.losing_proxy import Armed, LosingProxy
 from tests.fs.volumes import append, get, make, names, over_grpc, put

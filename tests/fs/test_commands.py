@@ -14,7 +14,7 @@ from gaeport.datastore.client import Client
 from gaeport.errors import PermissionDenied
 from gaeport.fs import commands, mounts, progress
 from gaeport.fs.copying import copy_file
-from gaeport.fs.garbage import KEEP_DAYS
+from gaeport.fs.datastore.garbage import KEEP_DAYS
 from gaeport.fs.progress import Progress, size
 
 LARGE = random.Random(1).randbytes(3_000_000)

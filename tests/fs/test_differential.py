@@ -15,7 +15,7 @@ import pytest
 import gaeport.datastore.connection as connections
 from gaeport import settings
 from gaeport.fs import mounts
-from gaeport.fs.datastore import make_volume
+from gaeport.fs.datastore.volume import make_volume
 from tests.fs.differential import handles, library, paths
 from tests.fs.differential.world import OPERATIONS, WEIGHTS, World, outcome, tree
 

@@ -17,9 +17,10 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from gaeport import meter, settings
-from gaeport.fs import mounts, named, patch, paths
-from gaeport.fs.datastore import DatastoreVolume
+from gaeport.fs import mounts, named
+from gaeport.fs.datastore.volume import DatastoreVolume
 from gaeport.fs.fsspec import GaeportFileSystem
+from gaeport.fs.patching import patch, paths
 from tests.benchmarks import memory
 
 MIB = 1 << 20
@@ -306,7 +307,7 @@ def test_a_transaction_shows_all_files_at_its_end_or_none(fs: GaeportFileSystem)
 
 def _another() -> DatastoreVolume:
     """Return the volume as another instance has it."""
-    from gaeport.fs.datastore import make_volume
+    from gaeport.fs.datastore.volume import make_volume
 
     config = settings.current()
     return make_volume(config.mounts[0], str(config.root / "uploads"))

@@ -13,9 +13,9 @@ from gaeport.blobs.object_folder import FolderObjects
 from gaeport.blobs.object_memory import MemoryObjects
 from gaeport.blobs.objects import ObjectStore
 from gaeport.fs import mounts
-from gaeport.fs.gcs_names import Names
-from gaeport.fs.gcs_tree import Tree
-from gaeport.fs.gcs_volume import GcsVolume
+from gaeport.fs.gcs.names import Names
+from gaeport.fs.gcs.tree import Tree
+from gaeport.fs.gcs.volume import GcsVolume
 from tests import storage_server
 from tests.fs.differential import handles, library, paths, world
 from tests.fs.test_differential import LONG, SEED, play_all

@@ -13,10 +13,10 @@ from requests import Session
 from gaeport.blobs import cloud
 from gaeport.blobs.object_cloud import CloudObjects
 from gaeport.fs import mounts
-from gaeport.fs.gcs_names import Names
-from gaeport.fs.gcs_tree import Tree
-from gaeport.fs.gcs_volume import GcsVolume
-from gaeport.fs.handle import Handle
+from gaeport.fs.datastore.handle import Handle
+from gaeport.fs.gcs.names import Names
+from gaeport.fs.gcs.tree import Tree
+from gaeport.fs.gcs.volume import GcsVolume
 from tests import storage_server
 from tests.fs.volumes import append, get, names, put
 from tests.storage_server import Bucket, Call

@@ -19,9 +19,9 @@ from gaeport.blobs.folder import INCOMING
 from gaeport.datastore import wire
 from gaeport.datastore.client import Found
 from gaeport.fs import commands, mounts
-from gaeport.fs.entries import decode
-from gaeport.fs.garbage import collect
-from gaeport.fs.verification import verify
+from gaeport.fs.datastore.entries import decode
+from gaeport.fs.datastore.garbage import collect
+from gaeport.fs.datastore.verification import verify
 from tests.fs.killing import State, replay, tree
 
 LONG = os.environ.get("GAEPORT_LONG") == "1"

@@ -12,7 +12,7 @@ from tests.fs.processes import Start, proceed, run, run_all, starter
 PRELUDE = """\
 import fcntl, os, sys, time
 import gaeport
-from gaeport.fs import leases
+from gaeport.fs.datastore import leases
 leases.SECONDS = 1.5
 gaeport.mount("data")
 print("ready", flush=True)

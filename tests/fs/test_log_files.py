@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gaeport import settings
 from gaeport.fs import begin_request, end_request
-from gaeport.fs.datastore import make_volume
+from gaeport.fs.datastore.volume import make_volume
 from tests.fs.volumes import get
 
 

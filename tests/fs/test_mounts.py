@@ -10,7 +10,8 @@ import pytest
 import gaeport
 from gaeport import settings
 from gaeport.errors import ConfigurationError
-from gaeport.fs import mounts, patch, paths
+from gaeport.fs import mounts
+from gaeport.fs.patching import patch, paths
 from tests.fs.memory_volume import MemoryVolume
 
 

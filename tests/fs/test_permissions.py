@@ -13,7 +13,7 @@ import pytest
 
 from gaeport import settings
 from gaeport.fs import permissions
-from gaeport.fs.datastore import make_volume
+from gaeport.fs.datastore.volume import make_volume
 
 NOBODY = 65534
 

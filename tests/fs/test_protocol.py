@@ -13,10 +13,10 @@ from gaeport.blobs.memory import MemoryStore
 from gaeport.datastore.engine import Engine
 from gaeport.datastore.transport import Transport
 from gaeport.errors import Unavailable
-from gaeport.fs import bulk, inode, storage, times
-from gaeport.fs.bulk import Whole
-from gaeport.fs.bulk_directories import Wanted
-from gaeport.fs.datastore import DatastoreVolume
+from gaeport.fs.datastore import bulk, inode, storage, times
+from gaeport.fs.datastore.bulk import Whole
+from gaeport.fs.datastore.bulk_directories import Wanted
+from gaeport.fs.datastore.volume import DatastoreVolume
 from tests.fs import schedules
 from tests.fs.schedules import InTurns, Operation, Turns, check_store, contents, explains, perform, write_whole
 from tests.fs.volumes import Died, Interrupted, LosesAnswers, append, get, make, names, put, split

@@ -9,9 +9,9 @@ from gaeport.blobs import BlobStore
 from gaeport.datastore.client import Client
 from gaeport.datastore.transport import GrpcTransport, Transport
 from gaeport.errors import Unavailable
-from gaeport.fs.datastore import DatastoreVolume
-from gaeport.fs.storage import Storage
-from gaeport.fs.tree import Tree
+from gaeport.fs.datastore.storage import Storage
+from gaeport.fs.datastore.tree import Tree
+from gaeport.fs.datastore.volume import DatastoreVolume
 from gaeport.fs.volume import Volume
 
 PROJECT = "gaeport-test"

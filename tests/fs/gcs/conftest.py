@@ -8,9 +8,9 @@ import pytest
 from gaeport.blobs.object_folder import FolderObjects
 from gaeport.blobs.object_memory import MemoryObjects
 from gaeport.blobs.objects import ObjectStore
-from gaeport.fs.gcs_names import Names
-from gaeport.fs.gcs_tree import Tree
-from gaeport.fs.gcs_volume import GcsVolume
+from gaeport.fs.gcs.names import Names
+from gaeport.fs.gcs.tree import Tree
+from gaeport.fs.gcs.volume import GcsVolume
 from tests.fs.gcs.helpers import Instance
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from gaeport.blobs.objects import Draft, ObjectStore, Stored
-from gaeport.fs.gcs_volume import GcsVolume
+from gaeport.fs.gcs.volume import GcsVolume
 
 READ_WRITE = os.O_RDWR
 Instance = Callable[..., GcsVolume]

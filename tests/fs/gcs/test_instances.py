@@ -5,8 +5,8 @@ import os
 
 from gaeport import meter
 from gaeport.blobs.objects import ObjectStore
-from gaeport.fs.gcs_reading import WHOLE
-from gaeport.fs.gcs_volume import GcsVolume
+from gaeport.fs.gcs.reading import WHOLE
+from gaeport.fs.gcs.volume import GcsVolume
 from tests.fs.gcs.helpers import READ_WRITE, Instance, content, everything, foreign, refused
 from tests.fs.volumes import get, names, put
 

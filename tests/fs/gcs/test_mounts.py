@@ -17,15 +17,16 @@ from gaeport.blobs.object_folder import FolderObjects
 from gaeport.blobs.object_memory import MemoryObjects
 from gaeport.blobs.objects import OPERATION, ObjectStore, Stored
 from gaeport.errors import ConfigurationError
-from gaeport.fs import mounts, requests
-from gaeport.fs.entries import delete
+from gaeport.fs import mounts
+from gaeport.fs.datastore.entries import delete
 from gaeport.fs.gcs import make_volume
-from gaeport.fs.gcs_inode import KEPT, ONE_REQUEST
-from gaeport.fs.gcs_names import Names
-from gaeport.fs.gcs_reading import AHEAD, BLOCK
-from gaeport.fs.gcs_tree import Tree
-from gaeport.fs.gcs_volume import GcsVolume
+from gaeport.fs.gcs.inode import KEPT, ONE_REQUEST
+from gaeport.fs.gcs.names import Names
+from gaeport.fs.gcs.reading import AHEAD, BLOCK
+from gaeport.fs.gcs.tree import Tree
+from gaeport.fs.gcs.volume import GcsVolume
 from gaeport.fs.locks import Span
+from gaeport.fs.patching import requests
 from tests.fs.gcs.helpers import READ_WRITE, Instance, content, everything, refused
 from tests.fs.volumes import append, get, names, put
 

@@ -9,10 +9,10 @@ import pytest
 
 from gaeport.blobs.object_folder import FolderObjects
 from gaeport.blobs.objects import Draft, ObjectStore
-from gaeport.fs.gcs_facts import INO
-from gaeport.fs.gcs_names import Names
-from gaeport.fs.gcs_tree import Tree
-from gaeport.fs.gcs_volume import GcsVolume
+from gaeport.fs.gcs.facts import INO
+from gaeport.fs.gcs.names import Names
+from gaeport.fs.gcs.tree import Tree
+from gaeport.fs.gcs.volume import GcsVolume
 from tests.fs.gcs.helpers import content, everything, foreign, refused
 from tests.fs.volumes import append, get, names, put
 

@@ -1,0 +1,1 @@
+"""What stands in for Python's functions on paths and descriptors."""
