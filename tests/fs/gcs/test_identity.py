@@ -7,10 +7,10 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from gaeport.fs.gcs_volume import GcsVolume
 
 from gaeport.blobs.objects import ObjectStore
 from gaeport.fs import mounts
+from gaeport.fs.gcs.volume import GcsVolume
 from tests.fs.gcs.helpers import Instance, content, foreign
 from tests.fs.volumes import append, get, put
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gaeport.fs.gcs_names import Names
-from gaeport.fs.gcs_tree import Tree
-from gaeport.fs.gcs_volume import GcsVolume
 
 from gaeport.blobs import cloud
 from gaeport.blobs.object_cloud import CloudObjects
+from gaeport.fs.gcs.names import Names
+from gaeport.fs.gcs.tree import Tree
+from gaeport.fs.gcs.volume import GcsVolume
 from tests import storage_server
 from tests.fs.volumes import append, get, names, put
 from tests.storage_server import Bucket

@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gaeport.fs.gcs_names import Names
-from gaeport.fs.gcs_tree import Tree
-from gaeport.fs.gcs_volume import GcsVolume
 
 from gaeport.blobs import cloud
 from gaeport.blobs.object_cloud import CloudObjects
@@ -22,6 +19,9 @@ from gaeport.blobs.object_folder import FolderObjects
 from gaeport.blobs.object_memory import MemoryObjects
 from gaeport.blobs.objects import ObjectStore
 from gaeport.fs import mounts
+from gaeport.fs.gcs.names import Names
+from gaeport.fs.gcs.tree import Tree
+from gaeport.fs.gcs.volume import GcsVolume
 from tests import storage_server
 
 SEQUENCES = int(os.environ.get("GAEPORT_SEQUENCES", "12"))
