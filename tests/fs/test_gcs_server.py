@@ -140,6 +140,53 @@ def test_an_append_whose_answer_was_lost_and_that_another_wrote_after(
     assert get(volume, "log") == b"first\nmine\nother\n"
 
 
+@pytest.mark.parametrize("size", [10, 9 << 20])
+@pytest.mark.parametrize("later", [b"", b"third\n"])
+def test_an_append_that_failed_although_it_was_done_is_there_once(
+    volume: GcsVolume, bucket: Bucket, application: Path, monkeypatch: pytest.MonkeyPatch, size: int, later: bytes
+) -> None:
+    put(volume, "log", bytes(size))
+    handle = volume.open(("log",), os.O_WRONLY | os.O_APPEND)
+    handle.append(b"second\n")
+    monkeypatch.setattr(cloud, "RETRY_SECONDS", 0.1)
+    before = bucket.objects.stat("media/log")
+    bucket.lose = lambda call: bucket.objects.stat("media/log") != before  # from the moment on when it is done
+    with pytest.raises(OSError, match=r"\[Errno 5\]"):
+        handle.sync()
+    bucket.lose = lambda call: False
+    append(instance(application), "log", b"other\n")
+    handle.append(later)
+    handle.close()
+    assert get(volume, "log") == bytes(size) + b"second\nother\n" + later
+
+
+def test_an_append_that_was_interrupted_when_it_was_done_is_there_once(
+    volume: GcsVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(volume, "log", b"first\n")
+    interrupt_after("POST", monkeypatch)
+    handle = volume.open(("log",), os.O_WRONLY | os.O_APPEND)
+    handle.append(b"second\n")
+    with pytest.raises(KeyboardInterrupt):
+        handle.sync()
+    handle.close()
+    assert get(volume, "log") == b"first\nsecond\n"
+
+
+def interrupt_after(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first request of a method, once it is done, end as when a signal arrives."""
+    request, interrupted = Session.request, []
+
+    def interrupt(session: Session, method: str, *args: object, **options: object) -> object:
+        answer = request(session, method, *args, **options)  # type: ignore[arg-type]
+        if method == wanted and not interrupted:
+            interrupted.append(method)
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr(Session, "request", interrupt)
+
+
 def test_an_exclusive_create_whose_answer_was_lost_has_won(volume: GcsVolume, bucket: Bucket) -> None:
     bucket.lose = first(1, is_write)
     put(volume, "a", b"mine", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -334,16 +381,7 @@ def test_a_large_file_whose_writer_is_interrupted_leaves_the_old_one(
     volume: GcsVolume, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(volume, "big", b"old")
-    request, interrupted = Session.request, []
-
-    def interrupt(session: Session, method: str, *args: object, **options: object) -> object:
-        answer = request(session, method, *args, **options)  # type: ignore[arg-type]
-        if method == "PUT" and not interrupted:
-            interrupted.append(method)
-            raise KeyboardInterrupt  # as a signal's handler does
-        return answer
-
-    monkeypatch.setattr(Session, "request", interrupt)
+    interrupt_after("PUT", monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         begun(volume, 30)
     volume.commit_all()

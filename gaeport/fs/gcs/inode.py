@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gaeport.blobs.objects import OPERATION, Conflict, Draft, ObjectUpload, Stored, operations
+from gaeport.blobs.objects import OPERATION, REMEMBERED, Conflict, Draft, ObjectUpload, Stored, operations
 from gaeport.errors import file_error
 from gaeport.fs import disk
 from gaeport.fs.datastore.content import Changes, Extent, Memory, Piece, View
@@ -75,6 +75,7 @@ class GcsInode:
         self._sent = 0  # bytes that the upload under way has
         self._modified: int | None = None
         self._mark = ""
+        self._doubts: list[tuple[str, Changes]] = []  # writes that may have been done, and what was changed since
 
     @property
     def ino(self) -> int:
@@ -140,14 +141,16 @@ class GcsInode:
         with self.lock:
             if offset < self._sent and len(data):
                 raise file_error(errno.ESPIPE, self.path, _TOO_LATE)
-            self.changes.on_write(offset, offset + len(data))
+            for changes in self._noted():
+                changes.on_write(offset, offset + len(data))
             self.view.write(offset, data)
             self._written()
 
     def append(self, data: bytes | memoryview) -> int:
         """Put data at the end; returns the new end."""
         with self.lock:
-            self.changes.on_append(self.view.size)
+            for changes in self._noted():
+                changes.on_append(self.view.size)
             self.view.write(self.view.size, data)
             self._written()
             return self.view.size
@@ -159,9 +162,13 @@ class GcsInode:
                 raise file_error(errno.ESPIPE, self.path, _TOO_LATE)
             if size == 0:
                 self._abort()
-            self.changes.on_truncate(size, self.view.size)
+            for changes in self._noted():
+                changes.on_truncate(size, self.view.size)
             self.view.truncate(size)
             self._modified = time.time_ns()
+
+    def _noted(self) -> list[Changes]:
+        return [self.changes, *(later for _, later in self._doubts)]
 
     def _written(self) -> None:
         self._modified = time.time_ns()
@@ -219,7 +226,7 @@ class GcsInode:
         """Drop the changes."""
         with self.lock:
             self._abort()
-            self.changes, self.created, self._modified = Changes(), False, None
+            self.changes, self.created, self._modified, self._doubts = Changes(), False, None, []
             if self.deployed is not None:
                 self.show_deployed(self.deployed)
             else:
@@ -358,6 +365,10 @@ class GcsInode:
                 if self._sent:
                     raise self._lost() from None
                 view = self._again(view)
+            except BaseException:
+                if self.dirty:
+                    self._doubts = [*self._doubts, (self._mark, Changes())][-REMEMBERED:]
+                raise
             else:
                 modified, in_pieces = self._modified, view.size > ONE_REQUEST
                 self._committed(stored, view)
@@ -441,13 +452,17 @@ class GcsInode:
         if facts_of(found, self.ino).kind != "file":
             raise file_error(errno.ELOOP, self.path)
         self._took(found)
+        marks = found.metadata.get(OPERATION, "").split()
+        for mark, later in self._doubts:
+            if mark in marks:  # what was changed before is in there
+                self.changes = replace(later, written=list(later.written))
         return self.changes.replay(self.view, _whole(found))
 
     def _committed(self, stored: Stored, view: View) -> None:
         ours = stored.metadata.get(OPERATION, "").partition(" ")[0] == self._mark
         self._took(stored)
         self.view = view if ours and stored.size <= WHOLE and view.size == stored.size else _whole(stored)
-        self.changes, self.created, self._modified = Changes(), False, None
+        self.changes, self.created, self._modified, self._doubts = Changes(), False, None, []
         self.deployed, self._upload, self._sent = None, None, 0
         if self.pending:
             self._volume.named(self)
