@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaeport import fs, meter
+from gaeport import meter
 from gaeport.datastore import wire
 from gaeport.datastore.client import BATCH
 from gaeport.fs.datastore.removals import BATCH as REMOVED_AT_ONCE
 from gaeport.fs.datastore.storage import CHUNK, LEAST_NAMES, SPILL, WITH_COMMIT
+from gaeport.fs.patching import paths
 
 FEW, MANY = 7, 650  # files in a listed directory
 MOVED = 1000  # files in a moved directory
@@ -60,7 +61,7 @@ def counted(operation: Operation, mount: Path) -> dict[str, int]:
 
 def _settle(folder: Path) -> None:
     """Write the directory times that wait, which else a timer does during the counting; look at the folder."""
-    for mount in fs.paths.mounts():
+    for mount in paths.mounts():
         mount.volume.commit_all()
     folder.stat()
 
