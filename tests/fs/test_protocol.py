@@ -13,7 +13,7 @@ from gaeport.blobs.memory import MemoryStore
 from gaeport.datastore.engine import Engine
 from gaeport.datastore.transport import Transport
 from gaeport.errors import Unavailable
-from gaeport.fs.datastore import bulk, inode, storage, times
+from gaeport.fs.datastore import attempts, bulk, storage, times
 from gaeport.fs.datastore.bulk import Whole
 from gaeport.fs.datastore.bulk_directories import Wanted
 from gaeport.fs.datastore.volume import DatastoreVolume
@@ -30,13 +30,13 @@ BIG = 300_000  # bytes; more than one commit takes along here
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (inode, bulk):
+    for module in (attempts, bulk):
         monkeypatch.setattr(module, "backoff", lambda *_: None)
     monkeypatch.setattr(times, "backoff", lambda *_: None)
     for name in ("CHUNK", "WITH_COMMIT", "SPILL", "BLOCK"):  # so that a file is large sooner
         monkeypatch.setattr(storage, name, getattr(storage, name) // 10)
     monkeypatch.setattr(times, "FLUSH_AFTER", 3600.0)
-    monkeypatch.setattr(inode, "PATIENCE", 3.0)
+    monkeypatch.setattr(attempts, "PATIENCE", 3.0)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gaeport.datastore.client import backoff
 from gaeport.errors import DatastoreError
+from gaeport.fs.datastore.attempts import guarded
 from gaeport.fs.datastore.entries import (
     METADATA,
     Entry,
@@ -26,7 +27,6 @@ from gaeport.fs.datastore.entries import (
     new_nonce,
     update,
 )
-from gaeport.fs.datastore.inode import guarded
 from gaeport.fs.datastore.tree import Directory, Node
 from gaeport.fs.volume import Attributes, Path
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gaeport.fs.datastore.attempts import guarded
 from gaeport.fs.datastore.entries import (
     Entry,
     constant,
@@ -18,7 +19,6 @@ from gaeport.fs.datastore.entries import (
     update,
     upsert,
 )
-from gaeport.fs.datastore.inode import guarded
 from gaeport.fs.datastore.tree import Directory, Node
 from gaeport.fs.volume import Path
 

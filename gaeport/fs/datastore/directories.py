@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gaeport.datastore import wire
 from gaeport.errors import file_error
 from gaeport.fs import disk
+from gaeport.fs.datastore.attempts import Outcome, attempts
 from gaeport.fs.datastore.entries import (
     METADATA,
     ROOTS,
@@ -31,7 +32,6 @@ from gaeport.fs.datastore.entries import (
     unescape,
     update,
 )
-from gaeport.fs.datastore.inode import Outcome, attempts
 from gaeport.fs.datastore.remembered import SMALL
 from gaeport.fs.datastore.tree import Directory, Node
 from gaeport.fs.volume import Attributes, Path

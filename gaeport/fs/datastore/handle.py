@@ -8,8 +8,8 @@ from typing import Protocol
 
 from gaeport.errors import file_error
 from gaeport.fs.datastore import leases
+from gaeport.fs.datastore.attempts import guarded
 from gaeport.fs.datastore.content import View
-from gaeport.fs.datastore.inode import guarded
 from gaeport.fs.datastore.leases import Leases
 from gaeport.fs.locks import Claim, Family, Holder, Span
 from gaeport.fs.volume import Attributes

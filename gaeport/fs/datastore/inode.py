@@ -9,13 +9,13 @@ import secrets
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from gaeport.datastore.client import Client
 from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
-from gaeport.errors import DatastoreError, file_error
+from gaeport.errors import file_error
+from gaeport.fs.datastore.attempts import Outcome, attempts, guarded
 from gaeport.fs.datastore.content import Changes, Piece, View
 from gaeport.fs.datastore.entries import (
     Entry,
@@ -32,42 +32,10 @@ from gaeport.fs.datastore.entries import (
 )
 from gaeport.fs.datastore.storage import SPILL, Settled, Upload
 from gaeport.fs.datastore.tree import Directory
-from gaeport.fs.datastore.turns import backoff
 from gaeport.fs.volume import Attributes, Path
 
 if TYPE_CHECKING:
     from gaeport.fs.datastore.volume import DatastoreVolume
-
-T = TypeVar("T")
-PATIENCE = 120.0  # seconds of conflicts before an operation gives up; appends under load take their turn
-
-
-class Outcome(NamedTuple):
-    """What became of a commit.
-
-    Attributes:
-        results: a MutationResult for each mutation; None when it is not known to be applied.
-        certain: whether None means that nothing was written; otherwise the caller looks for its mark.
-    """
-
-    results: list[Any] | None
-    certain: bool = True
-
-
-def attempts(path: str) -> Iterator[int]:
-    """Yield 0, 1, 2 … with a jittered wait between, until PATIENCE is over.
-
-    Raises:
-        OSError: EAGAIN then.
-    """
-    end = time.monotonic() + PATIENCE
-    count = 0
-    while time.monotonic() < end:
-        began = time.monotonic()
-        yield count
-        backoff(count, time.monotonic() - began)
-        count += 1
-    raise file_error(errno.EAGAIN, path, f"others changed it without pause for {PATIENCE:.0f} seconds")
 
 
 def with_owner(entry: Entry, fields: dict[str, Any]) -> dict[str, Any]:
@@ -76,23 +44,6 @@ def with_owner(entry: Entry, fields: dict[str, Any]) -> dict[str, Any]:
         return fields
     gone = stat.S_ISUID | (stat.S_ISGID if entry.mode & stat.S_IXGRP else 0)
     return {**fields, "mode": entry.mode & ~gone}
-
-
-def guarded(call: Callable[[], T], path: str) -> T:
-    """Run a call; what a store refuses becomes the OSError that a failing disk gives.
-
-    Raises:
-        OSError: with `path`; EIO for errors of the store, ENOSPC for an exhausted quota, EACCES for missing rights.
-    """
-    try:
-        return call()
-    except DatastoreError as error:
-        number = {"RESOURCE_EXHAUSTED": errno.ENOSPC, "PERMISSION_DENIED": errno.EACCES}.get(error.code, errno.EIO)
-        raise file_error(number, path, str(error)) from error
-    except OSError as error:
-        if error.filename is None:
-            error.filename = path
-        raise
 
 
 class Inode:

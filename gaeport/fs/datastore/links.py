@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gaeport.errors import Aborted, file_error
+from gaeport.fs.datastore.attempts import attempts
 from gaeport.fs.datastore.entries import (
     Entry,
     decode,
@@ -20,7 +21,6 @@ from gaeport.fs.datastore.entries import (
     new_nonce,
     update,
 )
-from gaeport.fs.datastore.inode import attempts
 from gaeport.fs.datastore.tree import Node
 from gaeport.fs.volume import Path
 

@@ -5,8 +5,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gaeport.errors import file_error
+from gaeport.fs.datastore.attempts import Outcome, attempts
 from gaeport.fs.datastore.entries import Entry, decode, encode, entry_key, insert, new_nonce, update
-from gaeport.fs.datastore.inode import Outcome, attempts
 from gaeport.fs.datastore.tree import Node
 from gaeport.fs.volume import Path
 

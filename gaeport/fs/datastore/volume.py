@@ -19,6 +19,7 @@ from gaeport import blobs, datastore, settings
 from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
 from gaeport.errors import file_error
 from gaeport.fs import disk, permissions
+from gaeport.fs.datastore.attempts import Outcome, attempts, guarded
 from gaeport.fs.datastore.bulk import Bulk
 from gaeport.fs.datastore.bulk_directories import BulkDirectories
 from gaeport.fs.datastore.content import View
@@ -43,7 +44,7 @@ from gaeport.fs.datastore.entries import (
     upsert,
 )
 from gaeport.fs.datastore.handle import Handle, writable
-from gaeport.fs.datastore.inode import Inode, Outcome, attempts, guarded, with_owner
+from gaeport.fs.datastore.inode import Inode, with_owner
 from gaeport.fs.datastore.leases import Leases
 from gaeport.fs.datastore.links import HardLinks
 from gaeport.fs.datastore.remembered import Remembered, watching

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from gaeport.blobs.objects import OPERATION, REMEMBERED, Conflict, Draft, ObjectUpload, Stored, operations
 from gaeport.errors import file_error
 from gaeport.fs import disk
+from gaeport.fs.datastore.attempts import attempts, guarded
 from gaeport.fs.datastore.content import Changes, Extent, Memory, Piece, View
-from gaeport.fs.datastore.inode import attempts, guarded
 from gaeport.fs.gcs.facts import Facts, changed, facts_of, metadata_of, others, told, told_ino
 from gaeport.fs.gcs.names import content_type
 from gaeport.fs.gcs.reading import WHOLE, Reader

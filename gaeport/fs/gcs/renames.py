@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gaeport.blobs.objects import Conflict, Stored
 from gaeport.errors import file_error
-from gaeport.fs.datastore.inode import attempts
+from gaeport.fs.datastore.attempts import attempts
 from gaeport.fs.gcs.directories import DEPLOYED
 from gaeport.fs.gcs.facts import FUSE_MTIME, MTIME, times
 from gaeport.fs.gcs.names import content_type

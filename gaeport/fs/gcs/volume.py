@@ -14,8 +14,8 @@ from gaeport import datastore
 from gaeport.blobs.objects import OPERATION, Conflict, Draft, ObjectStore, Stored, operations
 from gaeport.errors import file_error
 from gaeport.fs import permissions
+from gaeport.fs.datastore.attempts import attempts, guarded
 from gaeport.fs.datastore.handle import Handle, writable
-from gaeport.fs.datastore.inode import attempts, guarded
 from gaeport.fs.datastore.leases import Leases
 from gaeport.fs.gcs import removals
 from gaeport.fs.gcs.directories import DEPLOYED, Directories
