@@ -8,10 +8,8 @@ import errno
 import os
 import secrets
 import stat
-import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +18,7 @@ from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
 from gaeport.errors import file_error
 from gaeport.fs import disk, permissions
 from gaeport.fs.datastore.attempts import Outcome, attempts, guarded
+from gaeport.fs.datastore.base_volume import BaseVolume
 from gaeport.fs.datastore.bulk import Bulk
 from gaeport.fs.datastore.bulk_directories import BulkDirectories
 from gaeport.fs.datastore.content import View
@@ -77,10 +76,11 @@ def make_volume(mount: settings.MountSettings, root: str) -> "DatastoreVolume":
     return DatastoreVolume(connect, tree, storage)
 
 
-class DatastoreVolume:
+class DatastoreVolume(BaseVolume):
     """One mount's files; see `gaeport.fs.volume.Volume`."""
 
     def __init__(self, connect: Connect, tree: Tree, storage: Storage) -> None:
+        super().__init__()
         self.connect = connect
         self.tree = tree
         self.storage = storage
@@ -88,7 +88,6 @@ class DatastoreVolume:
         self.times = DirectoryTimes(connect)
         self.leases = Leases(connect)
         self.turns = Turns()
-        self._lock = threading.RLock()
         self._open: dict[int, Inode] = {}
         self._pending: dict[tuple[str, str], Inode] = {}
         self._directories = Directories(self)
@@ -442,32 +441,6 @@ class DatastoreVolume:
         """Give a file one more name."""
         guarded(lambda: self.links.link(source, target), "/".join(source))
 
-    def truncate(self, path: Path, size: int) -> None:
-        """Cut or extend a file and commit."""
-        handle = self.open(path, os.O_WRONLY)
-        try:
-            handle.truncate(size)
-        except BaseException:
-            handle.discard()
-            raise
-        handle.close()
-
-    def chmod(self, path: Path, mode: int, *, follow: bool = True) -> None:
-        """Set the permission bits."""
-        self._change(path, follow, mode=stat.S_IMODE(mode))
-
-    def chown(self, path: Path, uid: int, gid: int, *, follow: bool = True) -> None:
-        """Record an owner."""
-        owner = {name: value for name, value in (("uid", uid), ("gid", gid)) if value != -1}
-        self._change(path, follow, **owner)
-
-    def utime(self, path: Path, atime_ns: int, mtime_ns: int, *, follow: bool = True) -> None:
-        """Set the times."""
-        self._change(path, follow, atime=atime_ns, mtime=mtime_ns)
-
-    def _change(self, path: Path, follow: bool, **fields: int) -> None:
-        guarded(lambda: self._changed(path, follow, fields), "/".join(path))
-
     def _changed(self, path: Path, follow: bool, fields: dict[str, int]) -> None:
         for _ in attempts("/".join(path)):
             node = self.tree.resolve(path, follow=follow, mask=())
@@ -527,27 +500,16 @@ class DatastoreVolume:
 
     def commit_all(self) -> None:
         """Commit everything that is pending in this process."""
-        with self._lock:
-            inodes = [*self._open.values(), *self._pending.values()]
-        for inode in inodes:
-            inode.commit()
+        super().commit_all()
         self.flush_times()
 
+    def _everything(self) -> list[Inode]:
+        with self._lock:
+            return [*self._open.values(), *self._pending.values()]
+
     def hold(self) -> list[Any]:
-        """Take every lock of this volume, those of open files first; returns them, to be released after a fork."""
-        while True:
-            with self._lock:
-                inodes = [*self._open.values(), *self._pending.values()]
-            held = [inode.lock for inode in inodes] + [self._lock]
-            for lock in held:
-                lock.acquire()
-            if {*self._open.values(), *self._pending.values()} <= set(inodes):
-                for inode in inodes:
-                    with suppress(OSError):  # what another thread wrote just now; it stays here, and is tried again
-                        inode.commit()
-                return held + self.times.hold() + self.storage.hold()
-            for lock in reversed(held):
-                lock.release()
+        """Take every lock of this volume; returns them, to be released after a fork."""
+        return super().hold() + self.times.hold() + self.storage.hold()
 
     def drop(self) -> None:
         """Let go of the store: nothing more is written from here on."""

@@ -3,11 +3,8 @@
 import errno
 import os
 import secrets
-import stat
-import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from gaeport import datastore
@@ -15,6 +12,7 @@ from gaeport.blobs.objects import OPERATION, Conflict, Draft, ObjectStore, Store
 from gaeport.errors import file_error
 from gaeport.fs import permissions
 from gaeport.fs.datastore.attempts import attempts, guarded
+from gaeport.fs.datastore.base_volume import BaseVolume
 from gaeport.fs.datastore.handle import Handle, writable
 from gaeport.fs.datastore.leases import Leases
 from gaeport.fs.gcs import removals
@@ -28,18 +26,20 @@ from gaeport.fs.volume import Attributes, Path
 _NO_LINKS = 'an object has one name; use a symbolic link, or keep such files in a mount with store = "datastore"'
 
 
-class GcsVolume:
+class GcsVolume(BaseVolume):
     """One mount's files; see `gaeport.fs.volume.Volume`.
 
     Args:
         tree: finds them.
     """
 
+    truncating = os.O_RDWR  # an object is stored whole
+
     def __init__(self, tree: Tree) -> None:
+        super().__init__()
         self.tree = tree
         tree.is_pending = lambda path: path in self._pending
         self.leases = Leases(datastore.own_client)
-        self._lock = threading.RLock()
         self._open: dict[Path, GcsInode] = {}  # by where they are
         self._handled: set[GcsInode] = set()  # every one with handles: others may have taken a name since
         self._pending: dict[Path, GcsInode] = {}
@@ -375,31 +375,6 @@ class GcsVolume:
             raise file_error(errno.EEXIST, "/".join(target))
         raise file_error(errno.EPERM, "/".join(source), _NO_LINKS)
 
-    def truncate(self, path: Path, size: int) -> None:
-        """Cut or extend a file and store it."""
-        handle = self.open(path, os.O_RDWR)
-        try:
-            handle.truncate(size)
-        except BaseException:
-            handle.discard()
-            raise
-        handle.close()
-
-    def chmod(self, path: Path, mode: int, *, follow: bool = True) -> None:
-        """Set the permission bits."""
-        self._change(path, follow, mode=stat.S_IMODE(mode))
-
-    def chown(self, path: Path, uid: int, gid: int, *, follow: bool = True) -> None:
-        """Record an owner."""
-        self._change(path, follow, **{name: value for name, value in (("uid", uid), ("gid", gid)) if value != -1})
-
-    def utime(self, path: Path, atime_ns: int, mtime_ns: int, *, follow: bool = True) -> None:
-        """Set the times."""
-        self._change(path, follow, atime=atime_ns, mtime=mtime_ns)
-
-    def _change(self, path: Path, follow: bool, **fields: int) -> None:
-        guarded(lambda: self._changed(path, follow, fields), "/".join(path))
-
     def _changed(self, path: Path, follow: bool, fields: dict[str, int]) -> None:
         for _ in attempts("/".join(path)):
             node = self.tree.resolve(path, follow=follow)
@@ -445,29 +420,9 @@ class GcsVolume:
 
     # The process
 
-    def commit_all(self) -> None:
-        """Store everything that is pending in this process."""
-        for inode in self._everything():
-            inode.commit()
-
     def _everything(self) -> list[GcsInode]:
         with self._lock:
             return list(self._handled | set(self._pending.values()))
-
-    def hold(self) -> list[Any]:
-        """Take every lock of this volume, those of open files first; returns them, to be released after a fork."""
-        while True:
-            inodes = self._everything()
-            held = [inode.lock for inode in inodes] + [self._lock]
-            for lock in held:
-                lock.acquire()
-            if set(self._everything()) <= set(inodes):
-                for inode in inodes:
-                    with suppress(OSError):  # what another thread wrote just now; it stays here, and is tried again
-                        inode.commit()
-                return held
-            for lock in reversed(held):
-                lock.release()
 
     def drop(self) -> None:
         """Let go of the store: nothing more is written from here on."""
