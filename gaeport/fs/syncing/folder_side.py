@@ -10,7 +10,19 @@ from contextlib import suppress
 
 from gaeport.fs.datastore.bulk import Whole
 from gaeport.fs.datastore.bulk_directories import Wanted
-from gaeport.fs.syncing.sides import ATTEMPTS, GENERAL, PIECE, SMALL, Failure, Item, Job, changing, kind_of, same
+from gaeport.fs.syncing.sides import (
+    ATTEMPTS,
+    GENERAL,
+    PIECE,
+    SMALL,
+    Failure,
+    Item,
+    Job,
+    changing,
+    kind_of,
+    noting,
+    same,
+)
 from gaeport.fs.volume import Path
 
 _PART = re.compile(r"\.gaeport-(\d+)-[0-9a-f]{8}\.part")
@@ -87,16 +99,12 @@ class FolderSide:
         """Create or replace small files and links."""
         failures: list[Failure] = []
         for file in files:
-            try:
+            with noting(failures, file.path, raising=GENERAL):
                 if file.link:
                     self._write_link(file)
                 else:
                     times = (file.atime_ns, file.mtime_ns)
                     self._put(file.path, iter((file.content,)), file.mode, times)
-            except OSError as error:
-                if error.errno in GENERAL:
-                    raise
-                failures.append((file.path, error))
         return failures
 
     def write_pieces(self, job: Job, pieces: Iterator[bytes]) -> None:
@@ -138,26 +146,24 @@ class FolderSide:
         """Make directories."""
         failures: list[Failure] = []
         for item in wanted:
-            try:
-                os.mkdir(self.spelled(item.path), item.mode | stat.S_IRWXU)
-            except FileExistsError as error:
-                if not os.path.isdir(self.spelled(item.path)):
-                    failures.append((item.path, error))
-            except OSError as error:
-                if error.errno in GENERAL:
-                    raise
-                failures.append((item.path, error))
+            with noting(failures, item.path, raising=GENERAL):
+                self._make_directory(item)
         return failures
+
+    def _make_directory(self, item: Wanted) -> None:
+        try:
+            os.mkdir(self.spelled(item.path), item.mode | stat.S_IRWXU)
+        except FileExistsError:
+            if not os.path.isdir(self.spelled(item.path)):
+                raise
 
     def assign_directories(self, wanted: Sequence[Wanted]) -> list[Failure]:
         """Set modes and times of directories."""
         failures: list[Failure] = []
         for item in wanted:
-            try:
+            with noting(failures, item.path):
                 os.chmod(self.spelled(item.path), item.mode)
                 os.utime(self.spelled(item.path), ns=(item.atime_ns, item.mtime_ns))
-            except OSError as error:
-                failures.append((item.path, error))
         return failures
 
     def assign_file(self, path: Path, item: Item) -> None:
@@ -172,12 +178,8 @@ class FolderSide:
         """Remove files and links."""
         failures: list[Failure] = []
         for path in paths:
-            try:
+            with noting(failures, path), suppress(FileNotFoundError):
                 os.unlink(self.spelled(path))
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                failures.append((path, error))
         return failures
 
     def remove_tree(self, path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from gaeport.fs.datastore.bulk import FILES, Whole, batches
 from gaeport.fs.syncing.comparing import Differences
-from gaeport.fs.syncing.sides import GENERAL, Failure, Item, Job, Side, same
+from gaeport.fs.syncing.sides import GENERAL, Failure, Item, Job, Side, noting, same
 from gaeport.fs.volume import Path
 from gaeport.fs.workers import Workers
 
@@ -175,10 +175,8 @@ class Sync:
     def _assign_files(self, wanted: list[tuple[Path, Item]]) -> tuple[int, list[Failure]]:
         failures: list[Failure] = []
         for path, item in wanted:
-            try:
+            with noting(failures, path):
                 self._target.assign_file(path, item)
-            except OSError as error:
-                failures.append((path, error))
         return len(wanted), failures
 
     # Removing
@@ -190,11 +188,9 @@ class Sync:
             done.failures += failures
             self._report(done)
         for path in [path for path, kind in names if kind == "dir"]:
-            try:
+            with noting(done.failures, path):
                 self._target.remove_tree(path)
                 done.removed += 1
-            except OSError as error:
-                done.failures.append((path, error))
             self._report(done)
 
     def _remove_batch(self, paths: list[Path]) -> tuple[int, list[Failure]]:

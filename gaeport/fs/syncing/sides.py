@@ -3,6 +3,7 @@
 import errno
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -121,6 +122,23 @@ class Side(Protocol):
     def settle(self) -> None:
         """Write what was put off (times of directories)."""
         ...
+
+
+@contextmanager
+def noting(failures: list[Failure], path: Path, *, raising: frozenset[int] = frozenset()) -> Iterator[None]:
+    """Note the OSError of the block, so that the next file has its turn.
+
+    Args:
+        failures: gets it.
+        path: what it is noted for.
+        raising: numbers of errors that are raised instead, such as GENERAL.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in raising:
+            raise
+        failures.append((path, error))
 
 
 def item_of(found: Attributes) -> Item:

@@ -11,7 +11,7 @@ from typing import Any
 from gaeport.fs.datastore.bulk import Whole
 from gaeport.fs.datastore.bulk_directories import Wanted
 from gaeport.fs.places import Naming, Place
-from gaeport.fs.syncing.sides import GENERAL, PIECE, Failure, Item, Job, changing, item_of, same
+from gaeport.fs.syncing.sides import GENERAL, PIECE, Failure, Item, Job, changing, item_of, noting, same
 from gaeport.fs.volume import OpenFile, Path
 from gaeport.settings import INLINE_LIMIT
 
@@ -110,12 +110,8 @@ class VolumeSide:
             left = [replace(file, path=self._below(file.path)) for file in left]
         failures: list[Failure] = []
         for file in left:
-            try:
+            with noting(failures, file.path, raising=GENERAL):
                 self._write(file, former.get(file.path, ""))
-            except OSError as error:
-                if error.errno in GENERAL:
-                    raise
-                failures.append((file.path, error))
         return failures
 
     def _write(self, file: Whole, former: str) -> None:
@@ -171,31 +167,27 @@ class VolumeSide:
 
     def make_directories(self, wanted: Sequence[Wanted]) -> list[Failure]:
         """Make directories."""
-        left = self._many_directories("make", wanted)
         failures: list[Failure] = []
-        for item in left:
-            try:
-                with Naming(self.spelled(item.path)):
-                    self._volume.mkdir(self._inside(item.path), item.mode)
-            except FileExistsError as error:
-                if self.status(item.path).kind != "dir":
-                    failures.append((item.path, error))
-            except OSError as error:
-                if error.errno in GENERAL:
-                    raise
-                failures.append((item.path, error))
+        for item in self._many_directories("make", wanted):
+            with noting(failures, item.path, raising=GENERAL):
+                self._make_directory(item)
         return failures
+
+    def _make_directory(self, item: Wanted) -> None:
+        try:
+            with Naming(self.spelled(item.path)):
+                self._volume.mkdir(self._inside(item.path), item.mode)
+        except FileExistsError:
+            if self.status(item.path).kind != "dir":
+                raise
 
     def assign_directories(self, wanted: Sequence[Wanted]) -> list[Failure]:
         """Set modes and times of directories."""
         failures: list[Failure] = []
         for item in self._many_directories("assign", wanted):
-            try:
-                with Naming(self.spelled(item.path)):
-                    self._volume.chmod(self._inside(item.path), item.mode)
-                    self._volume.utime(self._inside(item.path), item.atime_ns, item.mtime_ns)
-            except OSError as error:
-                failures.append((item.path, error))
+            with noting(failures, item.path), Naming(self.spelled(item.path)):
+                self._volume.chmod(self._inside(item.path), item.mode)
+                self._volume.utime(self._inside(item.path), item.atime_ns, item.mtime_ns)
         return failures
 
     def _many_directories(self, operation: str, wanted: Sequence[Wanted]) -> list[Wanted]:
@@ -214,10 +206,8 @@ class VolumeSide:
                 left = [self._below(path) for path in self._bulk.remove([self._inside(path) for path in paths])]
         failures: list[Failure] = []
         for path in left:
-            try:
+            with noting(failures, path):
                 self._make_way(path, "file")
-            except OSError as error:
-                failures.append((path, error))
         return failures
 
     def remove_tree(self, path: Path) -> None:
