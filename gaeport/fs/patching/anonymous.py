@@ -9,8 +9,14 @@ import errno
 import os
 import re
 import threading
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
+
+try:
+    import fcntl as _fcntl
+except ImportError:  # Windows
+    _fcntl = None  # type: ignore[assignment]
 
 from gaeport.fs import native
 from gaeport.fs.places import Place
@@ -19,11 +25,13 @@ from gaeport.fs.volume import OpenFile
 FD_LIMIT = 256 * 1024 * 1024  # bytes; a descriptor's content sits in memory, and an F1 instance has 384 MB
 PIECE = 1024 * 1024  # bytes copied or compared at a time
 STEP = 4096  # bytes; two equal pages need no closer look
+ASIDE = 512  # keepers get numbers from here on: the low ones are what an application counts on (`dup2(fd, 1)`)
 
 _RUN = re.compile(rb"[^\0]+(?:\0{1,31}[^\0]+)*")
 _WRITING = os.O_WRONLY | os.O_RDWR
 _KEPT = _WRITING | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)  # flags that count for the memory, too
 _IN_MEMORY = hasattr(os, "memfd_create")
+_native_fcntl: Any = getattr(_fcntl, "fcntl", None)
 
 
 class Content:
@@ -42,14 +50,14 @@ class Content:
         self._users: list[tuple[OpenFile, int]] = []
         self._touched = 0
         self._keeper, self._path = unnamed(place.parts[-1])
+        keepers[self._keeper] = self
+        self.status = native.fstat(self._keeper)
         try:
             self.reload(handle)
         except BaseException:
-            native.close(self._keeper)
+            self.free()
             self._forget_path()
             raise
-        keepers.add(self._keeper)
-        self.status = native.fstat(self._keeper)
 
     @property
     def shareable(self) -> bool:
@@ -61,19 +69,28 @@ class Content:
         """Whether it is this process's own, and not yet let go."""
         return self._keeper >= 0 and self._pid == os.getpid()
 
-    def open(self, handle: OpenFile, flags: int) -> int:
-        """Return a new descriptor of the memory.
+    def open(self, handle: OpenFile, flags: int, *, fresh: bool) -> int | None:
+        """Return a new descriptor of the memory; None where the last one let go of it a moment ago.
 
         Args:
             handle: the volume's open file that it stands for; to be given back by `leave`.
             flags: those of os.open.
+            fresh: whether it has the handle's content already.
         """
         with self.lock:
+            if not self.usable:
+                return None
+            if not fresh:
+                self.push()
+                self.reload(handle)
             self._users.append((handle, flags))
-            if flags & _WRITING and self._base is None:
-                self._base = bytearray(self._read())
             try:
+                if flags & _WRITING and self._base is None:
+                    self._base = bytearray(self._read())
                 return native.os_open(self._path, flags & _KEPT | os.O_CLOEXEC)
+            except BaseException:
+                self.leave(handle)
+                raise
             finally:
                 self._forget_path()
 
@@ -85,10 +102,44 @@ class Content:
         """Forget an open file; the last one frees the memory once its descriptors are closed."""
         with self.lock:
             self._users = [user for user in self._users if user[0] is not handle]
-            if not self._users and self._keeper >= 0:
-                keeper, self._keeper = self._keeper, -1
-                keepers.discard(keeper)
+            if not self._users:
+                self.free()
+
+    def free(self) -> None:
+        """Let go of the memory, unless foreign code closed its number before, which may be somebody else's now."""
+        with self.lock:
+            keeper, self._keeper = self._keeper, -1
+            if keeper >= 0 and keepers.pop(keeper, None) is self and self._is_own(keeper):
                 native.close(keeper)
+
+    def move(self) -> None:
+        """Keep the memory under another number: the application wants this one (`os.dup2`)."""
+        with self.lock:
+            former = self._keeper
+            if former >= 0 and self._is_own(former):
+                self._keeper = _aside(former, former + 1)
+                self._path = f"/proc/self/fd/{self._keeper}" if self.shareable else self._path
+                keepers[self._keeper] = self
+                del keepers[former]
+                native.close(former)
+
+    def _is_own(self, number: int) -> bool:
+        try:
+            return _identity(native.fstat(number)) == _identity(self.status)
+        except OSError:
+            return False
+
+    def _own_status(self) -> os.stat_result:
+        """Return the memory's present status.
+
+        Raises:
+            OSError: EBADF, code outside Python closed the keeper's number; what is read there now is not the file's.
+        """
+        status = native.fstat(self._keeper)
+        if _identity(status) != _identity(self.status):
+            note = "code outside Python closed the descriptor that keeps its content"
+            raise self._place.error(errno.EBADF, note)
+        return status
 
     def push(self) -> bool:
         """Hand what was written to the memory to the volume's open file. Returns whether there was anything."""
@@ -96,10 +147,12 @@ class Content:
             writers = [user for user in self._users if user[1] & _WRITING]
             if self._base is None or not self.usable or not writers:
                 return False
+            status = self._own_status()
             handle = writers[-1][0]
             appending = any(flags & os.O_APPEND for _, flags in writers)
-            status = native.fstat(self._keeper)
             size, changed = status.st_size, False
+            if size > FD_LIMIT:  # extended through the descriptor; a hole takes no memory, but its comparison would
+                raise too_large(self._place, size)
             if size < len(self._base):
                 changed = True
                 handle.truncate(size)
@@ -184,8 +237,13 @@ class Content:
         return b"".join(os.pread(self._keeper, PIECE, at) for at in range(0, native.fstat(self._keeper).st_size, PIECE))
 
 
-keepers: set[int] = set()  # descriptors that keep memory, which nobody else knows of
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+keepers: dict[int, Content] = {}  # descriptors that keep memory, which nobody else knows of
 _contents: "WeakKeyDictionary[Any, Content]" = WeakKeyDictionary()
+_sharing = threading.RLock()
 
 
 def of(handle: OpenFile) -> Content | None:
@@ -197,18 +255,48 @@ def of(handle: OpenFile) -> Content | None:
     return found if found is not None and found.usable else None
 
 
-def joined(place: Place, handle: OpenFile) -> Content:
-    """Return the memory of an open file, with its present content. Raises EFBIG over FD_LIMIT."""
-    found = of(handle)
-    if found is not None:
-        found.push()
-        found.reload(handle)
-        return found
-    made = Content(place, handle)
+def opened(place: Place, handle: OpenFile, flags: int) -> tuple[Content, int]:
+    """Return the memory of an open file, with its present content, and a new descriptor of it.
+
+    Args:
+        place: where the file is.
+        handle: the volume's open file; to be given back by `leave`.
+        flags: those of os.open.
+
+    Raises:
+        OSError: EFBIG over FD_LIMIT; the store or the system refuses.
+    """
+    while True:
+        found = of(handle)
+        content = _shared(handle, Content(place, handle)) if found is None else found
+        fd = content.open(handle, flags, fresh=found is None)
+        if fd is not None:
+            return content, fd
+
+
+def _shared(handle: OpenFile, made: Content) -> Content:
+    """Let the open file's other descriptors share a memory; where another thread was faster, the other one's counts."""
     shared = getattr(handle, "shared", None)
-    if shared is not None and made.shareable:
-        _contents[shared] = made
-    return made
+    if shared is None or not made.shareable:
+        return made
+    with _sharing:
+        found = of(handle)
+        if found is None:
+            _contents[shared] = made
+    if found is None:
+        return made
+    made.free()
+    return found
+
+
+def _after_in_child() -> None:
+    """A thread that the child does not have may have held it."""
+    global _sharing
+    _sharing = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_in_child)
 
 
 def settle(handle: OpenFile) -> None:
@@ -255,9 +343,20 @@ def unnamed(name: str) -> tuple[int, str]:
     """Return a new empty file without a name, and a path that opens it once more (to be unlinked unless in /proc)."""
     if _IN_MEMORY:
         memory = os.memfd_create(name.encode("utf-8", "replace")[:200].decode("utf-8", "ignore"))
+        memory, low = _aside(memory, ASIDE), memory
+        native.close(low)
         path = f"/proc/self/fd/{memory}"
         if os.access(path, os.F_OK):
             return memory, path
         native.close(memory)
     path = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"gaeport-{os.urandom(8).hex()}")
     return native.os_open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), path
+
+
+def _aside(fd: int, least: int) -> int:
+    """Return a duplicate of a descriptor with a number from `least` on, where the process may have such numbers."""
+    if _native_fcntl is not None:
+        with suppress(OSError):  # EINVAL: over the limit of open files
+            made: int = _native_fcntl(fd, _fcntl.F_DUPFD_CLOEXEC, least)
+            return made
+    return native.dup(fd)

@@ -63,6 +63,7 @@ def dup(fd: int, /) -> int:
 def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
     """Stand in for `os.dup2`."""
     found, replaced = descriptors.lookup(fd), descriptors.lookup(fd2)
+    descriptors.make_room(fd2)
     new = native.dup2(fd, fd2, inheritable)
     if fd == fd2 or (found is None and replaced is None):
         return new

@@ -8,6 +8,7 @@ without a word.
 """
 
 import errno
+import logging
 import os
 import threading
 from typing import Protocol
@@ -156,12 +157,7 @@ class FileDescription(Description):
         self.handle = handle
         self.truncating = bool(flags & (os.O_TRUNC | os.O_EXCL))
         self._abandoned = False
-        self._content = anonymous.joined(place, handle)
-        try:
-            self.first = self._content.open(handle, flags)
-        except BaseException:
-            self._content.leave(handle)
-            raise
+        self._content, self.first = anonymous.opened(place, handle, flags)
         status = self._content.status
         super().__init__(place, (status.st_dev, status.st_ino))
         self._lock = self._content.lock
@@ -256,17 +252,43 @@ class FileDescription(Description):
 
 _table: dict[int, Description] = {}
 mapped: dict[int, Description] = {}  # files that are mapped, by the map's id: their descriptors may be closed
-_disk_directories: dict[int, str] = {}  # descriptors of directories above a mount: their absolute paths
+_lock = threading.RLock()  # makes one step of a look at the table and its change
+_disk_directories: dict[int, tuple[str, tuple[int, int]]] = {}  # of directories above a mount: path and identity
 
 
 def register(fd: int, description: Description) -> int:
     """Enter a new descriptor and return it."""
-    stale = _table.pop(fd, None)
+    stale = _exchange(fd, description)
     if stale is not None:
-        stale.release()
-    _disk_directories.pop(fd, None)
-    _table[fd] = description
+        _release_stale(stale)
     return fd
+
+
+def _exchange(fd: int, description: Description | None) -> Description | None:
+    """Put something under a number, or nothing; returns what was there."""
+    with _lock:
+        former = _table.pop(fd, None)
+        _disk_directories.pop(fd, None)
+        if description is not None:
+            _table[fd] = description
+    return former
+
+
+def _remove(fd: int, description: Description) -> bool:
+    """Take a number out of the table, if it still stands for this: of several threads one does, and releases it."""
+    with _lock:
+        if _table.get(fd) is not description:
+            return False
+        del _table[fd]
+        return True
+
+
+def _release_stale(found: Description) -> None:
+    """Commit what C code closed. Whoever got its number has nothing to do with an error of that, so it is logged."""
+    try:
+        found.release()
+    except OSError as error:
+        logging.getLogger("gaeport.fs").error("a descriptor was closed outside Python, and not committed: %s", error)
 
 
 def register_again(fd: int, description: Description) -> int:
@@ -277,11 +299,9 @@ def register_again(fd: int, description: Description) -> int:
 
 def reregister(fd: int, description: Description | None) -> int:
     """Enter what `dup2` put under a number in place of what was there, and return the number."""
-    former = _table.pop(fd, None)
-    _disk_directories.pop(fd, None)
     if description is not None:
         description.retain()
-        _table[fd] = description
+    former = _exchange(fd, description)
     if former is not None:
         former.release()
     return fd
@@ -289,26 +309,34 @@ def reregister(fd: int, description: Description | None) -> int:
 
 def register_disk_directory(fd: int, path: str) -> int:
     """Remember that `fd` is the directory `path` on the disk, above a mount."""
-    _disk_directories[fd] = path
+    status = native.fstat(fd)
+    with _lock:
+        _disk_directories[fd] = path, (status.st_dev, status.st_ino)
     return fd
+
+
+def _disk_directory(fd: int) -> str | None:
+    """Return the path of a directory of the disk that was registered under this number, if it is still that."""
+    path, identity = _disk_directories.get(fd, ("", (0, 0)))
+    return path if path and _identity(fd) == identity else None
 
 
 def lookup(fd: int) -> Description | None:
     """Return what is open under this number, or None when it is not a mounted file or directory."""
-    found = _table.get(fd)
-    if found is None or _is_still(fd, found):
-        return found
-    if _table.pop(fd, None) is not None:
-        found.release()  # C code closed it; the content is still here
-    return None
+    while True:
+        found = _table.get(fd)
+        if found is None or _identity(fd) == found.identity:
+            return found
+        if _remove(fd, found):
+            found.release()  # C code closed it; the content is still here
 
 
-def _is_still(fd: int, description: Description) -> bool:
+def _identity(fd: int) -> tuple[int, int] | None:
     try:
         status = native.fstat(fd)
     except OSError:
-        return False
-    return (status.st_dev, status.st_ino) == description.identity
+        return None
+    return status.st_dev, status.st_ino
 
 
 def directory_of(fd: int) -> tuple[str, bool] | None:
@@ -322,7 +350,7 @@ def directory_of(fd: int) -> tuple[str, bool] | None:
         raise file_error(errno.ENOTDIR, None)
     if found is not None:
         return found.place.absolute, True
-    path = _disk_directories.get(fd)
+    path = _disk_directory(fd)
     return (path, False) if path is not None else None
 
 
@@ -371,13 +399,13 @@ def open_unnamed(flags: int) -> int:
 def close(fd: int) -> None:
     """Close a descriptor, committing what was changed through it. Raises OSError when the commit fails."""
     found = lookup(fd)
-    _table.pop(fd, None)
+    released = found is not None and _remove(fd, found)
     _disk_directories.pop(fd, None)
     try:
-        if found is not None:
-            found.release()
+        native.close(fd)  # at once: a commit takes its time, in which another close would take a number given anew
     finally:
-        native.close(fd)
+        if found is not None and released:
+            found.release()
 
 
 def sync(fd: int) -> bool:
@@ -412,6 +440,13 @@ def is_registered(fd: object) -> bool:
 def is_keeper(fd: object) -> bool:
     """Whether this is the second descriptor of a file's memory, which is not the application's to close."""
     return fd in anonymous.keepers
+
+
+def make_room(fd: int) -> None:
+    """See to it that nothing of ours that the application does not know of is under this number."""
+    content = anonymous.keepers.get(fd)
+    if content is not None:
+        content.move()
 
 
 def within(low: int, high: int) -> list[int]:
@@ -482,9 +517,9 @@ class DescriptorFile(native.FileIO):
         if not self.closed and self.closefd:
             fd = self.fileno()
             found = lookup(fd)
-            _table.pop(fd, None)
+            found = found if found is not None and _remove(fd, found) else None
         try:
+            super().close()
+        finally:
             if found is not None:
                 found.release()
-        finally:
-            super().close()

@@ -9,6 +9,7 @@ import io
 import operator
 import os
 import sys
+import threading
 import warnings
 import weakref
 from collections.abc import Callable
@@ -29,6 +30,17 @@ LEAST_BUFFER = 8192  # bytes, io's own; small files need no more
 _PIECE = 1024 * 1024  # bytes read at a time when the whole rest is asked for
 _COPIERS = {"shutil", "pathlib._os"}  # they ask for descriptors to copy in the kernel, and else copy piece by piece
 _WRITING = os.O_WRONLY | os.O_RDWR
+_making = threading.RLock()  # a file object has one descriptor, whichever threads ask for it
+
+
+def _after_in_child() -> None:
+    """A thread that the child does not have may have held it."""
+    global _making
+    _making = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_in_child)
 
 
 class RawFile(io.RawIOBase):
@@ -219,10 +231,17 @@ class RawFile(io.RawIOBase):
         if self._descriptor is None:
             if self._parents is not None:
                 return self._parents.fileno()
-            fd = descriptors.open_file(self._place, self._handle, self._flags, self.opened)
-            self._descriptor = descriptors.DescriptorFile(fd, self.mode.replace("x", "w"))
-            os.lseek(fd, self._position, os.SEEK_SET)  # one for append has gone to the end
+            with _making:
+                self._make_descriptor()
+        assert self._descriptor is not None
         return self._descriptor.fileno()
+
+    def _make_descriptor(self) -> None:
+        if self._descriptor is None:  # another thread may have been faster
+            fd = descriptors.open_file(self._place, self._handle, self._flags, self.opened)
+            made = descriptors.DescriptorFile(fd, self.mode.replace("x", "w"))
+            os.lseek(fd, self._position, os.SEEK_SET)  # one for append has gone to the end
+            self._descriptor = made
 
     def _truth(self) -> descriptors.DescriptorFile | None:
         """Return the descriptor that holds the content, where one does.
