@@ -160,6 +160,22 @@ def test_an_append_that_failed_although_it_was_done_is_there_once(
     assert get(volume, "log") == bytes(size) + b"second\nother\n" + later
 
 
+def test_an_append_that_fails_after_it_was_merged_keeps_what_it_was_merged_with(
+    volume: GcsVolume, bucket: Bucket, application: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(volume, "log", b"first\n")
+    handle = volume.open(("log",), os.O_RDWR | os.O_APPEND)
+    handle.append(b"mine\n")
+    append(instance(application), "log", b"other\n")
+    monkeypatch.setattr(cloud, "RETRY_SECONDS", 0.1)
+    bucket.refuse = refusing(503, is_write)
+    with pytest.raises(OSError, match=r"\[Errno 5\]"):
+        handle.sync()
+    bucket.refuse = lambda call: 0
+    handle.close()
+    assert get(volume, "log") == b"first\nother\nmine\n"
+
+
 def test_an_append_that_was_interrupted_when_it_was_done_is_there_once(
     volume: GcsVolume, monkeypatch: pytest.MonkeyPatch
 ) -> None:

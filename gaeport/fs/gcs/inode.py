@@ -356,25 +356,41 @@ class GcsInode:
             guarded(self._commit, self.path)
 
     def _commit(self) -> None:
+        base = self.stored
+        try:
+            view, stored = self._stored()
+        except BaseException:
+            self._in_doubt(base)
+            raise
+        modified = self._modified
+        self._committed(stored, view)
+        if view.size > ONE_REQUEST and modified is not None:
+            self._date(modified)
+
+    def _stored(self) -> tuple[View, Stored]:
+        """Store the changes, made to whatever content is the newest; returns the content and its object."""
         view = self.view
         for _ in attempts(self.path):
             self._demand_lease()
             try:
-                stored = self._store(view)
+                return view, self._store(view)
             except Conflict:
                 if self._sent:
                     raise self._lost() from None
                 view = self._again(view)
-            except BaseException:
-                if self.dirty:
-                    self._doubts = [*self._doubts, (self._mark, Changes())][-REMEMBERED:]
-                raise
-            else:
-                modified, in_pieces = self._modified, view.size > ONE_REQUEST
-                self._committed(stored, view)
-                if in_pieces and modified is not None:
-                    self._date(modified)
-                return
+                if not self.dirty and self.stored is not None:
+                    return view, self.stored  # a former try, which failed, has stored it all
+        raise AssertionError("attempts ends with an error")
+
+    def _in_doubt(self, base: Stored | None) -> None:
+        """Note that a write failed, and perhaps was done all the same.
+
+        Args:
+            base: what the content here was made from; a newer one, to which the changes were made meanwhile, is not.
+        """
+        if self.dirty:
+            self.stored = base
+            self._doubts = [*self._doubts, (self._mark, Changes())][-REMEMBERED:]
 
     def _demand_lease(self) -> None:
         """See to it that a lock which this process took is still its own.
@@ -455,7 +471,7 @@ class GcsInode:
         marks = found.metadata.get(OPERATION, "").split()
         for mark, later in self._doubts:
             if mark in marks:  # what was changed before is in there
-                self.changes = replace(later, written=list(later.written))
+                self.changes, self.created = replace(later, written=list(later.written)), False
         return self.changes.replay(self.view, _whole(found))
 
     def _committed(self, stored: Stored, view: View) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from gaeport.fs.gcs.tree import Tree
 from gaeport.fs.gcs.volume import GcsVolume
 from tests import storage_server
 from tests.fs.volumes import append, get, names, put
-from tests.storage_server import Bucket
+from tests.storage_server import Bucket, Call
 
 RIVALS, LINES, JOBS, TURNS = 4, 15, 25, 6
 SEED = int(os.environ.get("GAEPORT_SEED", "1"))
@@ -96,3 +97,36 @@ def test_of_rivals_each_gets_its_own(bucket: Bucket, application: Path) -> None:
     for rival in rivals:
         assert names(volume, f"of {rival.number}") == sorted(map(str, rival.claimed))
     assert get(volume, "counter") == b"%d" % (RIVALS * TURNS)
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + 8))
+def test_syncs_that_fail_and_are_tried_again(
+    bucket: Bucket, application: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """What two files, open for long, were told to be stored is there once, whether a failed try was done or not."""
+    rng, outage = random.Random(seed), 0
+
+    def lose(call: Call) -> bool:
+        nonlocal outage
+        if not outage and rng.random() < 0.12:
+            outage = rng.choice([1, 3, 13, 13])
+        outage -= bool(outage)
+        return bool(outage)
+
+    bucket.refuse, bucket.lose = lambda call: 0, lambda call: False
+    monkeypatch.setattr(cloud, "RETRY_SECONDS", 0.02)
+    volumes = [Rival(number, application / "media").volume for number in range(2)]
+    put(volumes[0], "log", b"")
+    handles = [volume.open(("log",), os.O_WRONLY | os.O_APPEND) for volume in volumes]
+    bucket.lose = lose
+    lines = iter(range(10**6))
+    for _ in range(30):
+        handle = handles[rng.randrange(2)]
+        for _ in range(rng.randrange(3)):
+            handle.append(b"%d\n" % next(lines))
+        with suppress(OSError):  # and so it is tried again
+            handle.sync()
+    bucket.lose = lambda call: False
+    for handle in handles:
+        handle.close()
+    assert Counter(get(volumes[0], "log").splitlines()) == Counter(b"%d" % line for line in range(next(lines)))
