@@ -1,6 +1,7 @@
 """Many directories in few calls: made together with what holds them, and given their modes and times."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gaeport.fs.datastore.attempts import guarded
@@ -57,11 +58,7 @@ class BulkDirectories:
         Raises:
             OSError: ENOSPC, EACCES or EIO, when the store refuses whoever asks.
         """
-        left: list[Wanted] = []
-        for start in range(0, len(wanted), DIRECTORIES):
-            batch = list(wanted[start : start + DIRECTORIES])
-            left += guarded(lambda batch=batch: self._make(batch), "/".join(batch[0].path))  # type: ignore[misc]
-        return left
+        return _in_batches(self._make, wanted)
 
     def _make(self, wanted: list[Wanted]) -> list[Wanted]:
         inside = {item.path for item in wanted}
@@ -113,11 +110,7 @@ class BulkDirectories:
         Raises:
             OSError: ENOSPC, EACCES or EIO, when the store refuses whoever asks.
         """
-        left: list[Wanted] = []
-        for start in range(0, len(wanted), DIRECTORIES):
-            batch = list(wanted[start : start + DIRECTORIES])
-            left += guarded(lambda batch=batch: self._assign(batch), "/".join(batch[0].path))  # type: ignore[misc]
-        return left
+        return _in_batches(self._assign, wanted)
 
     def _assign(self, wanted: list[Wanted]) -> list[Wanted]:
         volume, client = self._volume, self._volume.connect()
@@ -142,3 +135,12 @@ class BulkDirectories:
         key = entry_key(client, str(node.parent.id), node.name)
         modified = record(time_key(client, str(entry.dir)), mtime=item.mtime_ns)
         return [update(encode(key, changed), node.version), upsert(modified)]
+
+
+def _in_batches(work: Callable[[list[Wanted]], list[Wanted]], wanted: Sequence[Wanted]) -> list[Wanted]:
+    """Return what a piece of work leaves undone, 150 directories at a time."""
+    left: list[Wanted] = []
+    for start in range(0, len(wanted), DIRECTORIES):
+        batch = list(wanted[start : start + DIRECTORIES])
+        left += guarded(partial(work, batch), "/".join(batch[0].path))
+    return left
