@@ -9,6 +9,7 @@ from typing import Any
 from gaeport import formats
 from gaeport.datastore import wire
 from gaeport.datastore.client import BATCH, Client, Found, backoff
+from gaeport.datastore.mutations import update
 from gaeport.datastore.outcomes import REPEATABLE
 from gaeport.errors import Aborted
 from gaeport.fs.datastore import entries
@@ -80,7 +81,7 @@ def _rewrite(client: Client, key: Any, recode: Callable[[Found], Any]) -> None:
         if found is None or _format(found) == formats.NEWEST:
             return
         try:
-            client.commit([entries.update(recode(found), found.version)])
+            client.commit([update(recode(found), found.version)])
         except REPEATABLE:
             backoff(attempt)
         else:

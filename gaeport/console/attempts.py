@@ -12,6 +12,7 @@ from typing import Any
 from gaeport import codec
 from gaeport.datastore import own_client, wire
 from gaeport.datastore.client import Client, backoff
+from gaeport.datastore.mutations import delete, insert, update
 from gaeport.datastore.outcomes import CONFLICTS
 
 KIND = "ConsoleAttempts"
@@ -57,9 +58,7 @@ def forget(address: str, device: str) -> None:
     """Forget the tries of somebody who knew the password. Raises DatastoreError."""
     client = own_client()
     if device:
-        mutation = wire.Mutation()
-        mutation.delete.CopyFrom(client.key(KIND, f"device-{device}"))
-        client.commit([mutation])
+        client.commit([delete(client.key(KIND, f"device-{device}"))])
         return
     found = client.lookup([client.key(KIND, _STRANGERS)])[0]
     if found is None:
@@ -91,10 +90,4 @@ def _store(client: Client, name: str, tries: list[list[Any]], version: int | Non
     value = entity.properties["tries"]
     value.exclude_from_indexes = True
     value.blob_value = codec.dumps(tries)
-    mutation = wire.Mutation()
-    if version is None:
-        mutation.insert.CopyFrom(entity)
-    else:
-        mutation.update.CopyFrom(entity)
-        mutation.base_version, mutation.conflict_resolution_strategy = version, wire.FAIL
-    client.commit([mutation])
+    client.commit([insert(entity) if version is None else update(entity, version)])

@@ -10,6 +10,7 @@ from gaeport.dal.columns import TableColumns
 from gaeport.dal.store import Store
 from gaeport.datastore import wire
 from gaeport.datastore.client import backoff
+from gaeport.datastore.mutations import insert, update
 from gaeport.datastore.outcomes import CONFLICTS
 
 KIND = "Ids.next"  # of the counters; with a dot, which no table has in its name
@@ -112,6 +113,4 @@ def _counter(key: Any, following: int, found: Any) -> Any:
     """Return the mutation that sets a counter, which must be as it was found."""
     entity = wire.Entity(key=key)
     entity.properties["next"].CopyFrom(wire.Value(integer_value=following, exclude_from_indexes=True))
-    if found is None:
-        return wire.Mutation(insert=entity)
-    return wire.Mutation(update=entity, base_version=found.version, conflict_resolution_strategy=wire.FAIL)
+    return insert(entity) if found is None else update(entity, found.version)

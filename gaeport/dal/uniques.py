@@ -13,6 +13,7 @@ from gaeport.dal.columns import Column, TableColumns, UniqueIndex, is_null
 from gaeport.dal.errors import IntegrityError
 from gaeport.dal.store import Store
 from gaeport.datastore import wire
+from gaeport.datastore.mutations import update
 
 KIND = "Unique.value"  # with a dot, which no table has in its name
 
@@ -85,9 +86,7 @@ class Uniques:
             wanted = _row_of(marker)
             if row != wanted and self._in_use(columns, column, row, marker.key):
                 raise IntegrityError(f"UNIQUE constraint failed: {column.label}: the row {row} has this value")
-            settled[at] = wire.Mutation(
-                update=marker, base_version=present.version, conflict_resolution_strategy=wire.FAIL
-            )
+            settled[at] = update(marker, present.version)
         return settled
 
     def _in_use(self, columns: TableColumns, column: Column | UniqueIndex, row: int | str, marker: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from gaeport.datastore import wire
 from gaeport.datastore.client import Found
+from gaeport.datastore.mutations import update
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +99,7 @@ class Unit:
         for (kind, name), found in self.guards.items():
             if name not in self.of(kind):
                 # The same content again: it changes nothing, and fails when others wrote the row.
-                made.append(
-                    wire.Mutation(
-                        update=found.entity, base_version=found.version, conflict_resolution_strategy=wire.FAIL
-                    )
-                )
+                made.append(update(found.entity, found.version))
         return made
 
     @contextmanager

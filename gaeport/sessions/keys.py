@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from gaeport import codec
 from gaeport.datastore import own_client, wire
 from gaeport.datastore.client import Client, backoff
+from gaeport.datastore.mutations import insert, update
 from gaeport.datastore.outcomes import CONFLICTS
 from gaeport.errors import Aborted, AlreadyExists, DatastoreError
 
@@ -156,13 +157,7 @@ class StoredKeys:
         value = entity.properties["keys"]
         value.exclude_from_indexes = True
         value.blob_value = codec.dumps([[key.secret, key.signs_from, key.retires] for key in keys])
-        mutation = wire.Mutation()
-        if version is None:
-            mutation.insert.CopyFrom(entity)
-        else:
-            mutation.update.CopyFrom(entity)
-            mutation.base_version, mutation.conflict_resolution_strategy = version, wire.FAIL
-        client.commit([mutation])
+        client.commit([insert(entity) if version is None else update(entity, version)])
 
 
 def _counts(key: Key, now: float) -> bool:

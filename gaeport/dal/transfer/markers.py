@@ -9,7 +9,7 @@ from gaeport.dal.conditions import Everything
 from gaeport.dal.store import Store
 from gaeport.dal.transfer.state import commit
 from gaeport.dal.uniques import Uniques
-from gaeport.datastore import wire
+from gaeport.datastore.mutations import insert, update
 from gaeport.datastore.outcomes import REFUSED
 
 ATTEMPTS = 8  # against others that write the same markers
@@ -86,7 +86,7 @@ class Markers:
         left: dict[str, Any] = {}
         for (name, marker), present in zip(markers.items(), found, strict=True):
             if present is None:
-                left[name] = wire.Mutation(insert=marker)
+                left[name] = insert(marker)
                 continue
             row, holder = _row(marker), _row(present.entity)
             if row == holder:
@@ -94,9 +94,7 @@ class Markers:
             if self._holds(columns, marker, holder, by_id):
                 duplicates.append(_duplicate(columns, marker, by_id[row], holder))
             else:
-                left[name] = wire.Mutation(
-                    update=marker, base_version=present.version, conflict_resolution_strategy=wire.FAIL
-                )
+                left[name] = update(marker, present.version)
         return left
 
     def _holds(self, columns: TableColumns, marker: Any, holder: int, by_id: dict[int, Any]) -> bool:

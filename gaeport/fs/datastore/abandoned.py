@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from gaeport.datastore import wire
 from gaeport.datastore.client import Client, Found
+from gaeport.datastore.mutations import delete
 from gaeport.datastore.outcomes import REPEATABLE
-from gaeport.fs.datastore.entries import delete
 from gaeport.fs.locks import decode
 
 MARGIN = 1.0  # seconds; a holder renews three times in the lease time

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gaeport.datastore.client import backoff
+from gaeport.datastore.mutations import insert, update
 from gaeport.errors import DatastoreError
 from gaeport.fs.datastore.attempts import guarded
 from gaeport.fs.datastore.entries import (
@@ -21,11 +22,9 @@ from gaeport.fs.datastore.entries import (
     encode,
     entry_key,
     inode_key,
-    insert,
     new_entry,
     new_ino,
     new_nonce,
-    update,
 )
 from gaeport.fs.datastore.tree import Directory, Node
 from gaeport.fs.volume import Attributes, Path

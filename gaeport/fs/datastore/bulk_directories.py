@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gaeport.datastore.mutations import insert, update, upsert
 from gaeport.fs.datastore.attempts import guarded
 from gaeport.fs.datastore.entries import (
     Entry,
@@ -11,14 +12,11 @@ from gaeport.fs.datastore.entries import (
     encode,
     entry_key,
     guard_key,
-    insert,
     new_entry,
     new_id,
     new_nonce,
     record,
     time_key,
-    update,
-    upsert,
 )
 from gaeport.fs.datastore.tree import Directory, Node
 from gaeport.fs.volume import Path

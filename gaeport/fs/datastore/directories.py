@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gaeport.datastore import wire
+from gaeport.datastore.mutations import delete, insert, update
 from gaeport.errors import file_error
 from gaeport.fs import disk
 from gaeport.fs.datastore.attempts import Outcome, attempts
@@ -19,18 +20,15 @@ from gaeport.fs.datastore.entries import (
     Entry,
     constant,
     decode,
-    delete,
     encode,
     entry_key,
     guard_key,
     inode_key,
-    insert,
     new_entry,
     new_id,
     new_nonce,
     time_key,
     unescape,
-    update,
 )
 from gaeport.fs.datastore.remembered import SMALL
 from gaeport.fs.datastore.tree import Directory, Node

@@ -18,9 +18,10 @@ from gaeport import blobs as blob_stores
 from gaeport.blobs import BlobStore
 from gaeport.datastore import wire
 from gaeport.datastore.client import Client, Found, retried
+from gaeport.datastore.mutations import delete, insert
 from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
 from gaeport.fs.datastore.abandoned import Abandoned
-from gaeport.fs.datastore.entries import chunk_key, delete, insert, new_id, record
+from gaeport.fs.datastore.entries import chunk_key, new_id, record
 
 KEEP_DAYS = 8  # one more than the 7 days of Datastore's point-in-time recovery, so that what it restores has its blobs
 DAY = 86_400 * 10**9  # nanoseconds

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gaeport.datastore.client import Client
+from gaeport.datastore.mutations import insert, update
 from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
 from gaeport.errors import file_error
 from gaeport.fs.datastore.attempts import Outcome, attempts, guarded
@@ -25,10 +26,8 @@ from gaeport.fs.datastore.entries import (
     entry_key,
     guard_key,
     inode_key,
-    insert,
     new_nonce,
     unescape,
-    update,
 )
 from gaeport.fs.datastore.storage import SPILL, Settled, Upload
 from gaeport.fs.datastore.tree import Directory

@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from gaeport.datastore.mutations import delete, insert, update
 from gaeport.datastore.outcomes import CONFLICTS, REPEATABLE
 from gaeport.errors import DatastoreError, file_error
-from gaeport.fs.datastore.entries import delete, insert, record, update
+from gaeport.fs.datastore.entries import record
 from gaeport.fs.datastore.storage import Connect
 from gaeport.fs.locks import Claim, Holder, Span, conflict, decode, encode, with_span, without
 

@@ -8,19 +8,10 @@ import errno
 import time
 from typing import TYPE_CHECKING, Any
 
+from gaeport.datastore.mutations import delete, insert, update
 from gaeport.errors import Aborted, file_error
 from gaeport.fs.datastore.attempts import attempts
-from gaeport.fs.datastore.entries import (
-    Entry,
-    decode,
-    delete,
-    encode,
-    entry_key,
-    inode_key,
-    insert,
-    new_nonce,
-    update,
-)
+from gaeport.fs.datastore.entries import Entry, decode, encode, entry_key, inode_key, new_nonce
 from gaeport.fs.datastore.tree import Node
 from gaeport.fs.volume import Path
 

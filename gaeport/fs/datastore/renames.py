@@ -4,9 +4,10 @@ import errno
 import time
 from typing import TYPE_CHECKING, Any
 
+from gaeport.datastore.mutations import insert, update
 from gaeport.errors import file_error
 from gaeport.fs.datastore.attempts import Outcome, attempts
-from gaeport.fs.datastore.entries import Entry, decode, encode, entry_key, insert, new_nonce, update
+from gaeport.fs.datastore.entries import Entry, decode, encode, entry_key, new_nonce
 from gaeport.fs.datastore.tree import Node
 from gaeport.fs.volume import Path
 

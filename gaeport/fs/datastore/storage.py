@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 from gaeport.blobs import BlobStore
 from gaeport.datastore.client import Client, retried
+from gaeport.datastore.mutations import delete, insert, update, upsert
 from gaeport.datastore.outcomes import UNCERTAIN
 from gaeport.errors import Aborted, AlreadyExists
 from gaeport.fs import disk
 from gaeport.fs.datastore.content import Extent, Hole, Memory, Piece, View
-from gaeport.fs.datastore.entries import chunk_key, delete, insert, new_id, record, update, upsert
+from gaeport.fs.datastore.entries import chunk_key, new_id, record
 
 TAIL = 64 << 10  # bytes kept inline after the stored part; a longer tail is cut into a chunk
 CHUNK = 900_000  # bytes; a Chunk entity with its key and property name stays under 1,048,572 B

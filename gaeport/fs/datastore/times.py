@@ -10,9 +10,10 @@ from contextlib import suppress
 from typing import Any
 
 from gaeport.datastore.client import backoff
+from gaeport.datastore.mutations import insert, update
 from gaeport.datastore.outcomes import REPEATABLE
 from gaeport.errors import DatastoreError
-from gaeport.fs.datastore.entries import guard_key, insert, record, time_key, update
+from gaeport.fs.datastore.entries import guard_key, record, time_key
 from gaeport.fs.datastore.storage import Connect
 
 FLUSH_AFTER = 1.0  # seconds

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from gaeport import blobs, datastore, settings
+from gaeport.datastore.mutations import delete, insert, update, upsert
 from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
 from gaeport.errors import file_error
 from gaeport.fs import disk, permissions
@@ -28,19 +29,15 @@ from gaeport.fs.datastore.entries import (
     Entry,
     constant,
     decode,
-    delete,
     encode,
     entry_key,
     guard_key,
     inode_key,
-    insert,
     new_entry,
     new_ino,
     new_nonce,
     record,
     time_key,
-    update,
-    upsert,
 )
 from gaeport.fs.datastore.handle import Handle, writable
 from gaeport.fs.datastore.inode import Inode, with_owner

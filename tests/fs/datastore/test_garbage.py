@@ -16,9 +16,10 @@ from gaeport.blobs.memory import MemoryStore
 from gaeport.datastore import wire
 from gaeport.datastore.client import Client
 from gaeport.datastore.engine import Engine
+from gaeport.datastore.mutations import delete
 from gaeport.datastore.transport import Transport
 from gaeport.fs.datastore import abandoned, leases
-from gaeport.fs.datastore.entries import chunk_key, decode, delete
+from gaeport.fs.datastore.entries import chunk_key, decode
 from gaeport.fs.datastore.garbage import Collected, collect
 from gaeport.fs.datastore.storage import SPILL
 from gaeport.fs.datastore.verification import Verified, verify

@@ -16,9 +16,9 @@ from gaeport.blobs import object_connection
 from gaeport.blobs.object_folder import FolderObjects
 from gaeport.blobs.object_memory import MemoryObjects
 from gaeport.blobs.objects import OPERATION, ObjectStore, Stored
+from gaeport.datastore.mutations import delete
 from gaeport.errors import ConfigurationError
 from gaeport.fs import mounts
-from gaeport.fs.datastore.entries import delete
 from gaeport.fs.gcs import make_volume
 from gaeport.fs.gcs.inode import KEPT, ONE_REQUEST
 from gaeport.fs.gcs.names import Names
