@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -206,8 +207,14 @@ class CloudObjects:
                 found = self._was_copied(source, target, generation) if repeats else None
                 if found is None:
                     raise Conflict(source.name) from None
-        self.delete(source.name, source.generation)
-        return self.stat(target) or _stored(made)
+        copied = self.stat(target) or _stored(made)
+        try:
+            self.delete(source.name, source.generation)
+        except Conflict:  # somebody changed it, or moved it elsewhere: then the copy is one too many
+            with suppress(Conflict):
+                self.delete(target, copied.generation)
+            raise
+        return copied
 
     def _was_copied(self, source: Stored, target: str, generation: int) -> Stored | None:
         found = self.stat(target)

@@ -168,7 +168,8 @@ def test_an_append_that_fails_after_it_was_merged_keeps_what_it_was_merged_with(
     handle.append(b"mine\n")
     append(instance(application), "log", b"other\n")
     monkeypatch.setattr(cloud, "RETRY_SECONDS", 0.1)
-    bucket.refuse = refusing(503, is_write)
+    conflicting = first(1, is_write)
+    bucket.refuse = refusing(503, lambda call: is_write(call) and not conflicting(call))
     with pytest.raises(OSError, match=r"\[Errno 5\]"):
         handle.sync()
     bucket.refuse = lambda call: 0
@@ -249,6 +250,24 @@ def test_of_two_that_move_a_file_one_is_told(volume: GcsVolume, bucket: Bucket, 
     with pytest.raises(FileNotFoundError):
         volume.rename(("job",), ("claimed",))
     assert get(volume, "claimed") == b"content"
+
+
+def test_of_two_that_move_a_file_by_copies_the_loser_leaves_none(
+    volume: GcsVolume, bucket: Bucket, application: Path
+) -> None:
+    bucket.moves = False
+    put(volume, "job", b"content")
+    other, chosen = instance(application), first(1, lambda call: call.method == "DELETE")
+
+    def overtake(call: Call) -> int:
+        if chosen(call):
+            other.rename(("job",), ("theirs",))
+        return 0
+
+    bucket.refuse = overtake
+    with pytest.raises(FileNotFoundError):
+        volume.rename(("job",), ("mine",))
+    assert names(volume) == ["theirs"]
 
 
 def test_a_copy_in_place_of_a_move_whose_answer_was_lost(volume: GcsVolume, bucket: Bucket) -> None:

@@ -24,15 +24,14 @@ RIVALS, LINES, JOBS, TURNS = 4, 15, 25, 6
 SEED = int(os.environ.get("GAEPORT_SEED", "1"))
 
 
-@pytest.fixture(params=[True, False], ids=["moves", "copies"])
-def bucket(request: pytest.FixtureRequest, application: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+@pytest.fixture
+def bucket(application: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     rng = random.Random(SEED)
     with storage_server.running() as running:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.url)
         cloud.reset()
         patient = cloud.retry
         monkeypatch.setattr(cloud, "retry", lambda: patient().with_delay(initial=0.002, maximum=0.02))
-        running.moves = request.param
         running.lose = lambda call: rng.random() < 0.1
         running.refuse = lambda call: rng.choice([429, 503]) if rng.random() < 0.05 else 0
         yield running
