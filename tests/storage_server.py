@@ -17,8 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import pytest
 from google_crc32c import Checksum
 
+from gaeport.blobs import cloud
 from gaeport.blobs.object_memory import MemoryObjects
 from gaeport.blobs.objects import Conflict, Draft, Stored
 
@@ -90,6 +92,23 @@ def running() -> Iterator[Bucket]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def in_use(monkeypatch: pytest.MonkeyPatch, wait: float) -> Iterator[Bucket]:
+    """Run a server that the clients of this process use, and soon call again.
+
+    Args:
+        monkeypatch: puts their settings back.
+        wait: seconds before a failed call is repeated; ten times as long at the most.
+    """
+    with running() as bucket:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket.url)
+        cloud.reset()
+        patient = cloud.retry
+        monkeypatch.setattr(cloud, "retry", lambda: patient().with_delay(initial=wait, maximum=10 * wait))
+        yield bucket
+    cloud.reset()
 
 
 def _handler(bucket: Bucket) -> type[BaseHTTPRequestHandler]:

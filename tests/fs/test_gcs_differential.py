@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from gaeport.blobs import cloud
 from gaeport.blobs.object_cloud import CloudObjects
 from gaeport.blobs.object_folder import FolderObjects
 from gaeport.blobs.object_memory import MemoryObjects
@@ -56,14 +55,9 @@ def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
 def losing(application: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
     """A server of which every ninth answer or so is lost, though it did what was asked."""
     rng = random.Random(SEED)
-    with storage_server.running() as bucket:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket.url)
-        cloud.reset()
-        patient = cloud.retry
-        monkeypatch.setattr(cloud, "retry", lambda: patient().with_delay(initial=0.001, maximum=0.01))
+    with storage_server.in_use(monkeypatch, 0.001) as bucket:
         bucket.lose = lambda call: rng.random() < 0.11
         yield CloudObjects(bucket.name)
-    cloud.reset()
 
 
 def mounted(objects: ObjectStore, folder: Path) -> Path:

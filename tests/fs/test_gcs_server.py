@@ -24,13 +24,8 @@ from tests.storage_server import Bucket, Call
 
 @pytest.fixture
 def bucket(application: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    with storage_server.running() as running:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.url)
-        cloud.reset()
-        patient = cloud.retry
-        monkeypatch.setattr(cloud, "retry", lambda: patient().with_delay(initial=0.01, maximum=0.1))
+    with storage_server.in_use(monkeypatch, 0.01) as running:
         yield running
-    cloud.reset()
 
 
 @pytest.fixture

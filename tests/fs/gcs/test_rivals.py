@@ -27,15 +27,10 @@ SEED = int(os.environ.get("GAEPORT_SEED", "1"))
 @pytest.fixture
 def bucket(application: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     rng = random.Random(SEED)
-    with storage_server.running() as running:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.url)
-        cloud.reset()
-        patient = cloud.retry
-        monkeypatch.setattr(cloud, "retry", lambda: patient().with_delay(initial=0.002, maximum=0.02))
+    with storage_server.in_use(monkeypatch, 0.002) as running:
         running.lose = lambda call: rng.random() < 0.1
         running.refuse = lambda call: rng.choice([429, 503]) if rng.random() < 0.05 else 0
         yield running
-    cloud.reset()
 
 
 class Rival(threading.Thread):

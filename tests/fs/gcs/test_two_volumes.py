@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from gaeport.blobs import cloud
 from gaeport.blobs.object_cloud import CloudObjects
 from gaeport.blobs.object_folder import FolderObjects
 from gaeport.blobs.object_memory import MemoryObjects
@@ -143,14 +142,9 @@ def objects(
 
 def losing(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
     rng = random.Random(SEED)
-    with storage_server.running() as bucket:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket.url)
-        cloud.reset()
-        patient = cloud.retry
-        monkeypatch.setattr(cloud, "retry", lambda: patient().with_delay(initial=0.001, maximum=0.01))
+    with storage_server.in_use(monkeypatch, 0.001) as bucket:
         bucket.lose = lambda call: rng.random() < 0.2
         yield CloudObjects(bucket.name)
-    cloud.reset()
 
 
 def test_two_instances_see_what_two_programs_see(application: Path, objects: ObjectStore) -> None:
