@@ -328,8 +328,18 @@ class Inode:
     def _commit(self) -> None:
         if self.parent.id is None:
             self.parent = self._volume.stored_parent(self)
-        nonce, view, doubt = new_nonce(), self.view, False
         self._volume.turns.wait(self.ino)
+        base = self.entry, self.version
+        try:
+            self._publish_changes()
+        except BaseException:
+            if self.dirty:  # the view is still made from this, and not from a newer one that was met on the way
+                self.entry, self.version = base
+            raise
+
+    def _publish_changes(self) -> None:
+        """Commit the changes, made to whatever content is the newest."""
+        nonce, view, doubt = new_nonce(), self.view, False
         for conflicts in attempts(self.path):
             began = time.monotonic()
             settled = self._settle(view)

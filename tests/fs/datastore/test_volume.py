@@ -14,6 +14,7 @@ import pytest
 from gaeport import meter
 from gaeport.datastore.engine import Engine
 from gaeport.datastore.transport import MeteredTransport, Transport
+from gaeport.fs.datastore import attempts
 from gaeport.fs.datastore.volume import DatastoreVolume
 from tests.fs.volumes import (
     Died,
@@ -559,3 +560,20 @@ def _all(threads: list[threading.Thread]) -> None:
     for thread in threads:
         thread.join(120)
         assert not thread.is_alive()
+
+
+def test_an_append_that_fails_after_it_was_merged_keeps_what_it_was_merged_with(
+    transport: Transport, deployed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = make(transport, deployed)
+    put(instance, "log", b"first\n")
+    failing = LosesAnswers(transport, lambda number: number > 1, applied=False)  # the first one conflicts
+    handle = make(failing, deployed).open(("log",), os.O_RDWR | os.O_APPEND)
+    handle.append(b"mine\n")
+    append(instance, "log", b"other\n")
+    monkeypatch.setattr(attempts, "PATIENCE", 0.2)
+    with pytest.raises(OSError, match=r"\[Errno"):
+        handle.sync()
+    failing.chosen = lambda number: False
+    handle.close()
+    assert get(instance, "log") == b"first\nother\nmine\n"
