@@ -10,6 +10,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -156,11 +157,17 @@ class GaeportFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
 
     def created(self, path: str) -> datetime:
         """Return when a path last changed at all: no earlier time is kept."""
-        return datetime.fromtimestamp(self.info(path)["created"], UTC)
+        return self._moment(path, "created")
 
     def modified(self, path: str) -> datetime:
         """Return when a path's content last changed."""
-        return datetime.fromtimestamp(self.info(path)["mtime"], UTC)
+        return self._moment(path, "mtime")
+
+    def _moment(self, path: str, which: str) -> datetime:
+        found = self.info(path)
+        if which not in found:
+            raise file_error(errno.EISDIR, found["name"], "what is above the mounts has no times")
+        return datetime.fromtimestamp(found[which], UTC)
 
     def checksum(self, path: str) -> int:
         """Return a number that changes when the file does: of its identity, size and times, not of its content."""
@@ -252,8 +259,11 @@ class GaeportFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
             file.write(value)
 
     def pipe(self, path: Any, value: bytes | None = None, **options: Any) -> None:
-        """Write a whole file, or those of a dict of contents by path: small ones, hundreds in a call."""
-        if not isinstance(path, dict) or options:
+        """Write a whole file, or those of a dict of contents by path: small ones, hundreds in a call.
+
+        In a transaction they are written one by one, when that ends.
+        """
+        if not isinstance(path, dict) or options or self._intrans:
             super().pipe(path, value, **options)
             return
         left = {self._strip_protocol(name): content for name, content in path.items()}
@@ -278,11 +288,16 @@ class GaeportFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
             volume.utime(parts, now, now)
 
     def cp_file(self, path1: str, path2: str, **options: Any) -> None:
-        """Copy a file in bounded memory; of a directory, make one."""
+        """Copy a file in bounded memory; of a directory, make one.
+
+        Raises:
+            OSError: EINVAL for a file onto itself, under whatever names: writing would empty what is to be read.
+        """
         if self.isdir(path1):
             self.makedirs(path2, exist_ok=True)
             return
         with self._open(self._strip_protocol(path1)) as source:
+            self._demand_other(source.handle, path1, path2)
             target = self._open(self._strip_protocol(path2), "wb")
             try:
                 for piece in _pieces(source.handle, 0, source.size):
@@ -291,6 +306,13 @@ class GaeportFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
                 target.discard()
                 raise
             target.close()
+
+    def _demand_other(self, source: OpenFile, path1: str, path2: str) -> None:
+        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            volume, parts = self._place(path2)
+            target, found = volume.stat(parts), source.attributes()
+            if (target.dev, target.ino) == (found.dev, found.ino):
+                raise file_error(errno.EINVAL, self._strip_protocol(path2), f"it is the same file as {path1}")
 
     def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **options: Any) -> None:
         """Move: within a mount by one rename, atomically and whatever the size; else by copying and removing."""
@@ -483,7 +505,7 @@ def _pieces(handle: OpenFile, start: int, end: int) -> Iterator[bytes]:
 
 def _whole(parts: Path, content: bytes) -> Whole:
     now = int(datetime.now(UTC).timestamp() * 1e9)
-    return Whole(parts, bytes(content), 0o666 & ~umask.value, now, now)
+    return Whole(parts, bytes(content), 0o666 & ~umask.value, now, now, in_place=True)
 
 
 def _remove_tree(volume: Volume, parts: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import threading
+import weakref
 
 from gaeport import settings as configuration
 from gaeport.errors import file_error
@@ -68,6 +69,8 @@ def _listen() -> None:
         _listening = True
         configuration.before_change(_finish)
         configuration.on_change(_own.clear)
+        # The embedded engine is closed by such a finalizer. With a first one here, all of them run after _finish.
+        weakref.finalize(_finish, int)
         atexit.register(_finish)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_begin_anew)

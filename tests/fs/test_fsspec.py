@@ -28,15 +28,14 @@ MIB = 1 << 20
 
 @pytest.fixture(autouse=True)
 def application(tmp_path: Path) -> Iterator[Path]:
-    """An application with three mounts in its settings, none of them mounted in this process."""
+    """An application with four mounts in its settings, none of them mounted in this process."""
     former = settings._current
     working = os.getcwd()
     root = tmp_path.resolve() / "application"
     root.mkdir()
     fsspec.register_implementation("gaeport", GaeportFileSystem, clobber=True)
-    settings.configure(
-        root=root, data=":memory:", mounts=[{"path": "uploads"}, {"path": "a/b/deep"}, {"path": "errors", "name": "e"}]
-    )
+    places = [{"path": "uploads"}, {"path": "a/b/deep"}, {"path": "errors", "name": "e"}]
+    settings.configure(root=root, data=":memory:", mounts=[*places, {"path": "objects", "store": "gcs"}])
     yield root
     os.chdir(working)
     mounts.unmount_all()
@@ -117,7 +116,7 @@ def test_it_sees_what_open_wrote_and_the_other_way(fs: GaeportFileSystem, applic
 
 def test_the_root_lists_the_mounts_by_name_and_what_leads_to_them(fs: GaeportFileSystem) -> None:
     fs.pipe({"a/b/deep/x": b"1", "uploads/y/z": b"22", "e/é": b""})
-    assert fs.ls("", detail=False) == ["a", "e", "uploads"]
+    assert fs.ls("", detail=False) == ["a", "e", "objects", "uploads"]
     assert fs.ls("gaeport://a", detail=False) == ["a/b"]
     assert fs.ls("a/b/", detail=False) == ["a/b/deep"]
     assert fs.find("") == ["a/b/deep/x", "e/é", "uploads/y/z"]
@@ -131,7 +130,9 @@ def test_the_root_lists_the_mounts_by_name_and_what_leads_to_them(fs: GaeportFil
 
 
 def test_a_mount_that_is_unknown_is_named_with_those_that_are(fs: GaeportFileSystem) -> None:
-    with pytest.raises(FileNotFoundError, match="no mount has that name; the mounts are: a/b/deep, e, uploads"):
+    with pytest.raises(
+        FileNotFoundError, match="no mount has that name; the mounts are: a/b/deep, e, objects, uploads"
+    ):
         fs.ls("upload/x")
     assert not fs.exists("upload/x")
     with pytest.raises(IsADirectoryError):
@@ -232,6 +233,36 @@ def test_many_files_are_piped_and_read_in_few_calls(fs: GaeportFileSystem) -> No
         fs.cat(["uploads/none", "uploads/many/1"])
 
 
+@pytest.mark.parametrize("mount", ["uploads", "objects"])
+def test_many_files_are_piped_as_one_is_onto_what_is_there(fs: GaeportFileSystem, mount: str) -> None:
+    fs.pipe(f"{mount}/private", b"old")
+    fs.chmod(f"{mount}/private", 0o600)
+    volume, _ = fs._place(mount)
+    volume.symlink("private", ("link",))
+    fs.pipe({f"{mount}/private": b"1", f"{mount}/new": b"2"})
+    assert fs.info(f"{mount}/private")["mode"] & 0o777 == 0o600
+    fs.pipe({f"{mount}/link": b"3", f"{mount}/new": b"4"})
+    assert fs.info(f"{mount}/link")["islink"]
+    assert fs.cat([f"{mount}/private", f"{mount}/new"]) == {f"{mount}/private": b"3", f"{mount}/new": b"4"}
+
+
+@pytest.mark.parametrize("mount", ["uploads", "objects"])
+def test_a_file_copied_onto_itself_stays_as_it_was(fs: GaeportFileSystem, mount: str) -> None:
+    fs.pipe(f"{mount}/a", b"content")
+    fs._place(mount)[0].symlink("a", ("link",))
+    for target in (f"{mount}/a", f"gaeport://{mount}/./a", f"{mount}/link"):
+        with pytest.raises(OSError, match="it is the same file"):
+            fs.copy(f"{mount}/a", target)
+    with pytest.raises(OSError, match="it is the same file"):
+        fs.mv([f"{mount}/a"], [f"gaeport://{mount}/a"])
+    assert fs.cat(f"{mount}/a") == b"content"
+
+
+def test_what_is_above_the_mounts_has_no_times(fs: GaeportFileSystem) -> None:
+    with pytest.raises(IsADirectoryError, match="above the mounts"):
+        fs.modified("")
+
+
 def test_large_and_missing_folders_are_piped_too(fs: GaeportFileSystem) -> None:
     fs.pipe({"uploads/new/large": b"x" * (3 * MIB), "uploads/new/small": b"y"})
     assert fs.size("uploads/new/large") == 3 * MIB
@@ -297,6 +328,7 @@ def test_a_transaction_shows_all_files_at_its_end_or_none(fs: GaeportFileSystem)
             fs.pipe("uploads/a", b"other")
             fs.pipe("uploads/c", b"")
             fs.pipe_file("uploads/d", b"", mode="create")
+            fs.pipe({"uploads/a": b"more", "uploads/e": b""})
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -413,6 +445,22 @@ def test_what_a_program_wrote_without_mounts_is_there_for_the_next_with_them(tmp
     command = [sys.executable, "-m", "gaeport", "run", "--", "python", "read.py"]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
     assert done.stdout == "written b'written'\n"
+
+
+@pytest.mark.parametrize("store", ["datastore", "gcs"])
+def test_a_program_that_ends_at_once_has_written_all_and_says_nothing(tmp_path: Path, store: str) -> None:
+    (tmp_path / "gaeport.toml").write_text(f'[[mount]]\npath = "uploads"\nstore = "{store}"\n')
+    first = "import fsspec\nfs = fsspec.filesystem('gaeport')\nfs.pipe('uploads/d/a', b'')\n"
+    second = f"{first}fs.pipe('uploads/d/b', b'')\nprint(fs.modified('uploads/d').timestamp())\n"
+    third = "import fsspec\nprint(fsspec.filesystem('gaeport').modified('uploads/d').timestamp())\n"
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    told = []
+    for program in (first, second, third):
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        told.append(done.stdout)
+    assert told[2] == told[1]  # the directory's time too, which is written last
 
 
 FORKS = """

@@ -7,6 +7,7 @@ conflict that does not end) is left to the caller, who does it by the ordinary o
 """
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -51,6 +52,7 @@ class Whole:
         atime_ns, mtime_ns: nanoseconds since 1970.
         link: whether it is a symbolic link.
         new: whether the name was free when the directory was last listed.
+        in_place: whether to write as `open(path, "w")` does: a file that is there keeps its mode, and a link leads on.
     """
 
     path: Path
@@ -60,6 +62,7 @@ class Whole:
     mtime_ns: int
     link: bool = False
     new: bool = False
+    in_place: bool = False
 
     @property
     def weight(self) -> int:
@@ -174,17 +177,19 @@ class Bulk:
         if node.kind not in ("", "file", "link") or node.pointer is not None or self._volume.inode_of(node) is not None:
             return None
         kind: Literal["file", "link"] = "link" if file.link else "file"
+        if file.in_place and node.kind == "link":
+            return None
         fresh = new_entry(kind, file.mode, ino=ino)
         if node.entry is not None and node.kind == kind:
-            fresh = replace(node.entry, ctime=fresh.ctime)
+            fresh = replace(node.entry, ctime=fresh.ctime, mode=node.entry.mode if file.in_place else fresh.mode)
         elif node.entry is None and node.exists:
             if node.kind != kind:
                 return None
             found = self._volume.tree.attributes(node)
-            fresh = replace(fresh, ino=found.ino, uid=found.uid, gid=found.gid)
+            mode = stat.S_IMODE(found.mode) if file.in_place else fresh.mode
+            fresh = replace(fresh, ino=found.ino, uid=found.uid, gid=found.gid, mode=mode)
         return fresh.after(
             nonce,
-            mode=fresh.mode if file.link else file.mode,
             size=len(file.content),
             atime=file.atime_ns,
             mtime=file.mtime_ns,
