@@ -295,6 +295,9 @@ def client() -> "storage.Client":
             anonymous = os.environ.get("STORAGE_EMULATOR_HOST")
             credentials = AnonymousCredentials() if anonymous else None  # type: ignore[no-untyped-call]
             _client = storage.Client(project=settings.current().project, credentials=credentials)
+            # Newer releases ask in threads of their own for the bucket's place, for traces, and after each 404
+            # whether the bucket is there: calls that nobody sees, billed, by a permission that is not needed otherwise.
+            _client._bucket_metadata_cache = None
         return _client
 
 

@@ -9,6 +9,8 @@ from gaeport import codec
 from gaeport.cache.clearing import Clearings
 from gaeport.errors import DamagedValue
 
+_random = random.SystemRandom()  # callers whose applications seed the shared generator alike must not all begin
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -51,7 +53,7 @@ class Entry:
         """
         if expire is None:
             return False
-        return self.age - self.seconds * math.log(1.0 - random.random()) >= expire
+        return self.age - self.seconds * math.log(1.0 - _random.random()) >= expire
 
     def dumps(self) -> bytes:
         """Return it as bytes."""

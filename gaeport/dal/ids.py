@@ -17,6 +17,7 @@ KIND = "Ids.next"  # of the counters; with a dot, which no table has in its name
 _ATTEMPTS = 12  # to move a counter that others move too
 _TIME_START = 1_577_836_800  # seconds; 2020-01-01: 41 bits of milliseconds from there reach to 2089
 _RANDOM_BITS = 12
+_random = random.SystemRandom()  # instances whose applications seed the shared generator alike must not make equal ids
 
 
 class Ids:
@@ -58,7 +59,7 @@ class Ids:
         """Return milliseconds since 2020 and twelve random bits: below 2^53, and above all made here before."""
         with self._lock:
             milliseconds = int((time.time() - _TIME_START) * 1000)
-            made = (milliseconds << _RANDOM_BITS) | random.getrandbits(_RANDOM_BITS)
+            made = (milliseconds << _RANDOM_BITS) | _random.getrandbits(_RANDOM_BITS)
             self._last = max(self._last + 1, made)
             return self._last
 

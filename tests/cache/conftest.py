@@ -37,4 +37,4 @@ def cache(kv: KV) -> Cache:
 @pytest.fixture(autouse=True)
 def _never_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """No early recomputation, except in tests of it."""
-    monkeypatch.setattr(entry.random, "random", lambda: 0.0)
+    monkeypatch.setattr(entry._random, "random", lambda: 0.0)

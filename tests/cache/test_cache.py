@@ -292,7 +292,7 @@ def test_a_value_is_made_anew_early_the_likelier_the_slower_it_is(
 ) -> None:
     made = entry.Entry(b"", 0, clock.now, 2.0, None, b"")
     clock.now += 55
-    monkeypatch.setattr(entry.random, "random", lambda: 0.9)  # 2 s * -ln(0.1) = 4.6 s before the end
+    monkeypatch.setattr(entry._random, "random", lambda: 0.9)  # 2 s * -ln(0.1) = 4.6 s before the end
     assert not made.is_due(60)
     clock.now += 0.5
     assert made.is_due(60)

@@ -95,6 +95,7 @@ def play_all(count: int, ours: Path, real: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         warnings.filterwarnings("ignore", "Duplicate name", UserWarning)  # zipfile's, of archives in both folders
+        warnings.filterwarnings("ignore", "Python 3.14 will", DeprecationWarning)  # how tarfile unpacks by default
         for seed in range(SEED, SEED + count):
             done = play(seed, ours, real)
             assert not done[-1].startswith("DIFFERENT"), f"seed {seed}\n" + "\n".join(done)

@@ -88,6 +88,17 @@ def test_a_file_that_is_dropped_unclosed_is_stored_at_once(
         gc.enable()
 
 
+def test_the_client_asks_nothing_behind_the_scenes(volume: GcsVolume, bucket: Bucket) -> None:
+    put(volume, "a", b"content")
+    with pytest.raises(FileNotFoundError):
+        volume.stat(("none",))
+    volume.unlink(("a",))
+    for thread in threading.enumerate():
+        if "background" in thread.name:
+            thread.join()
+    assert [call.path for call in bucket.calls if "/o" not in call.path] == []
+
+
 def test_a_move_is_one_call_of_the_server(volume: GcsVolume, bucket: Bucket) -> None:
     put(volume, "a", b"content")
     bucket.calls.clear()

@@ -49,6 +49,7 @@ def _checking_child(function: Any) -> Any:
 def _named_like(function: Any, original: Any) -> Any:
     function.__name__ = function.__qualname__ = original.__name__
     function.__doc__ = original.__doc__
+    function.__wrapped__ = original  # whose arguments `inspect` then tells, where they are known
     return function
 
 
