@@ -223,6 +223,15 @@ class Unauthenticated(DatastoreError):
 _BY_CODE: dict[str, type[DatastoreError]] = {cls.code: cls for cls in DatastoreError.__subclasses__()}
 
 
+class Reentered(DatastoreError):
+    """A signal handler or a finalizer made a call in the middle of a Commit of the same thread.
+
+    The embedded engine cannot answer it before that Commit has ended, nor end that before the call has returned.
+    """
+
+    code = "ABORTED"
+
+
 def datastore_error(code: str, message: str) -> DatastoreError:
     """Return the exception for a gRPC status.
 

@@ -27,7 +27,7 @@ _SEVERITY = re.compile(r"\b(DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|CRITICAL|FATAL|
 _SAME = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 _TRACEBACK = ("Traceback (most recent call last):", "During handling of", "The above exception was")
 _numbers = itertools.count(2)
-_stdout = threading.Lock()
+_stdout = threading.RLock()
 
 
 def entries(text: str) -> Iterator[str]:
@@ -78,7 +78,7 @@ class LogFile:
     def __init__(self, node: "_Node", dev: int, name: str, flags: int) -> None:
         self._node, self._dev, self._name = node, dev, name
         self._writable = writable(flags)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._rest = b""
         self._closed = False
 

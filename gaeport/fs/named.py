@@ -15,7 +15,7 @@ from gaeport.fs.mounts import configured, volume_of
 from gaeport.fs.patching import paths
 from gaeport.fs.places import Mount
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _own: dict[str, Mount] = {}
 _listening = False
 
@@ -79,7 +79,7 @@ def _listen() -> None:
 def _begin_anew() -> None:
     """In a forked child: what its parent has under way, and the locks of its threads, are the parent's."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _own.clear()
 
 

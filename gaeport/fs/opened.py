@@ -45,7 +45,7 @@ class Request:
 current: ContextVar[Request | None] = ContextVar("gaeport_request", default=None)
 _everything: "weakref.WeakSet[Pending]" = weakref.WeakSet()
 _long_lived: "weakref.WeakSet[Pending]" = weakref.WeakSet()
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 #: Gives the fields of log entries that tell of the present request (its trace); `gaeport.wrap` puts a function here.
@@ -86,7 +86,8 @@ def arm() -> None:
 
 def _after_in_child() -> None:
     """Leave to the parent what its requests and threads have open; the application's own files are the child's too."""
-    global _everything
+    global _everything, _lock
+    _lock = threading.RLock()  # another thread of the parent may have held it
     if _after_fork is not None:
         _after_fork()
     _everything = weakref.WeakSet(_long_lived)

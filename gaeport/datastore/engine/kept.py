@@ -14,7 +14,7 @@ class KeptLists:
     """The latest sorted results by query and sequence number. A commit makes a new number, so nothing gets stale."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._lists: OrderedDict[tuple[bytes, int], list[Any]] = OrderedDict()
 
     def get(self, identity: bytes, sequence: int) -> list[Any] | None:

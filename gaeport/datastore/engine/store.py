@@ -1,5 +1,6 @@
 """The SQLite file, its connections, and what its errors mean."""
 
+import gc
 import os
 import sqlite3
 import threading
@@ -9,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from gaeport.datastore import afterwards
 from gaeport.datastore.engine import schema
-from gaeport.errors import Aborted, DataLoss, DatastoreError, Internal, PermissionDenied, ResourceExhausted
+from gaeport.errors import Aborted, DataLoss, DatastoreError, Internal, PermissionDenied, Reentered, ResourceExhausted
 
 FILE_NAME = "datastore.sqlite3"
 BUSY_SECONDS = 60.0  # how long a call waits for other processes
@@ -31,9 +33,9 @@ class Session:
 
     __slots__ = ("__weakref__", "db", "lock")
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, lock: "threading.RLock | None" = None) -> None:
         self.db = db
-        self.lock = threading.RLock()
+        self.lock = lock or threading.RLock()
 
 
 class Store:
@@ -53,6 +55,7 @@ class Store:
         self.path = folder / FILE_NAME if folder else None
         self._synchronous = synchronous
         self._writer = threading.RLock()  # threads queue here; processes wait inside SQLite
+        self._writing = False
         self._opening = threading.RLock()
         self._idle: list[Session] = []
         self._sessions: set[Session] = set()
@@ -90,7 +93,7 @@ class Store:
         except BaseException:
             db.close()
             raise
-        session = Session(db)
+        session = Session(db, None if self.path else self._writer)  # one lock for the one connection to memory
         self._sessions.add(session)
         return session
 
@@ -114,6 +117,12 @@ class Store:
     def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run `work` on a connection. A single SELECT is consistent in itself; several need `snapshot`."""
         try:
+            return self._answered(work)
+        finally:
+            afterwards.run()
+
+    def _answered(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        try:
             return self._on_session(work)
         except sqlite3.Error as error:
             if not _busy(error):
@@ -125,9 +134,29 @@ class Store:
         return self.read(lambda db: _transaction(db, "BEGIN", work))
 
     def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Run `work` in a write transaction: committed when it returns, undone when it raises."""
+        """Run `work` in a write transaction: committed when it returns, undone when it raises.
+
+        Raises:
+            Reentered: this thread is in the middle of another one.
+        """
+        try:
+            return self._written(work)
+        finally:
+            afterwards.run()
+
+    def _written(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         with self._writer:
-            return self.read(lambda db: _transaction(db, "BEGIN IMMEDIATE", work))
+            if self._writing:
+                raise Reentered("a signal handler or a finalizer writes while its thread is in the middle of a Commit")
+            collecting = gc.isenabled()
+            gc.disable()  # it may close a file of a mount, whose commit would be in the middle of this one
+            self._writing = True
+            try:
+                return self._answered(lambda db: _transaction(db, "BEGIN IMMEDIATE", work))
+            finally:
+                self._writing = False
+                if collecting:
+                    gc.enable()
 
     def _on_session(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         session = self._take()
@@ -197,6 +226,8 @@ class Store:
 
 
 def _transaction(db: sqlite3.Connection, begin: str, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    if _is_reentered(db, begin):
+        return work(db)
     db.execute(begin)
     try:
         result = work(db)
@@ -206,6 +237,17 @@ def _transaction(db: sqlite3.Connection, begin: str, work: Callable[[sqlite3.Con
             db.execute("ROLLBACK")
         raise
     return result
+
+
+def _is_reentered(db: sqlite3.Connection, begin: str) -> bool:
+    """Whether a signal handler or a finalizer reads in the middle of another call, where all share one connection.
+
+    Raises:
+        Reentered: it would write.
+    """
+    if db.in_transaction and begin != "BEGIN":
+        raise Reentered("a signal handler or a finalizer writes while its thread is in the middle of a call")
+    return db.in_transaction
 
 
 def _patiently(work: Callable[[], _T]) -> _T:

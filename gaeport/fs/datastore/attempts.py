@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from gaeport.errors import DatastoreError, file_error
+from gaeport.errors import DatastoreError, Reentered, file_error
 from gaeport.fs.datastore.turns import backoff
 
 T = TypeVar("T")
@@ -44,10 +44,13 @@ def guarded(call: Callable[[], T], path: str) -> T:
     """Run a call; what a store refuses becomes the OSError that a failing disk gives.
 
     Raises:
-        OSError: with `path`; EIO for errors of the store, ENOSPC for an exhausted quota, EACCES for missing rights.
+        OSError: with `path`; EIO for errors of the store, ENOSPC for an exhausted quota, EACCES for missing rights,
+            EDEADLK for what a signal handler asks of the embedded engine in the middle of a Commit.
     """
     try:
         return call()
+    except Reentered as error:
+        raise file_error(errno.EDEADLK, path, str(error)) from error
     except DatastoreError as error:
         number = {"RESOURCE_EXHAUSTED": errno.ENOSPC, "PERMISSION_DENIED": errno.EACCES}.get(error.code, errno.EIO)
         raise file_error(number, path, str(error)) from error

@@ -204,6 +204,21 @@ class Changes:
         elif not self.replaced and (self.appended is None or size <= self.appended):
             self._shrink(size) if size < old_size else self._grow(size)
 
+    def applied(self, size: int, now: int) -> None:
+        """Note that what was done is stored already, but for what was done since.
+
+        Args:
+            size: bytes that the content had when it was stored.
+            now: bytes that it has now. What was added since is what is left of an append; all of a content that did not
+                grow counts as new.
+        """
+        if self.appended is None or self.replaced:
+            return  # writing the same ranges again changes nothing
+        if now > size:
+            self.appended = size
+        else:
+            self.__init__(replaced=True)  # type: ignore[misc]  # as on_truncate
+
     def _shrink(self, size: int) -> None:
         self.cut = size if self.cut is None else min(self.cut, size)
         self.written = [(a, min(b, size)) for a, b in self.written if a < size]

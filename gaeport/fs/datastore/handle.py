@@ -1,6 +1,7 @@
 """What `Volume.open` returns: one opening of a file, with its rights."""
 
 import errno
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from gaeport.fs.datastore.content import View
 from gaeport.fs.datastore.leases import Leases
 from gaeport.fs.locks import Claim, Family, Holder, Span
 from gaeport.fs.volume import Attributes
+
+_log = logging.getLogger("gaeport.fs")
 
 
 class OpenInode(Protocol):
@@ -36,6 +39,7 @@ class OpenInode(Protocol):
     def revert(self) -> None: ...
     def set(self, fields: dict[str, int]) -> None: ...
     def change(self, fields: dict[str, int]) -> None: ...
+    def afterwards(self, work: Callable[[], None]) -> None: ...
 
 
 class Keeper(Protocol):
@@ -114,22 +118,54 @@ class Handle:
         self._inode.commit()
 
     def close(self) -> None:
-        """Commit and let go; let go even when the commit fails."""
-        if self._closed:
+        """Commit and let go; let go even when the commit fails.
+
+        In a signal handler or a finalizer in the middle of another commit of this thread, it is done after that.
+        """
+        if not self._close_once():
             return
-        self._closed = True
         try:
             if self._changes:
                 self._inode.commit()
-        finally:
+        except OSError as error:
+            if error.errno == errno.EDEADLK:
+                self._inode.afterwards(self._finish)
+                return
+            self._let_go()
+            raise
+        except BaseException:
+            self._let_go()
+            raise
+        self._let_go()
+
+    def _close_once(self) -> bool:
+        """Whether this is the first of several closes, of whichever thread."""
+        with self._inode.lock:
+            first, self._closed = not self._closed, True
+        return first
+
+    def _finish(self) -> None:
+        """Do what `close` could not; whoever closed it has gone on, and so errors are logged."""
+        try:
+            self._inode.commit()
+            self._let_go()
+        except OSError as error:
+            if error.errno == errno.EDEADLK:
+                self._inode.afterwards(self._finish)
+                return
+            self._let_go()
+            _log.error("a file closed in the middle of a commit was not committed: %s", error)
+
+    def _let_go(self) -> None:
+        try:
             self._unlock_all()
+        finally:
             self._volume.released(self._inode, writer=self._changes)
 
     def discard(self) -> None:
         """Let go without committing; changes stay where another handle that may write is still open."""
-        if self._closed:
+        if not self._close_once():
             return
-        self._closed = True
         with self._inode.lock:
             if self._changes and self._inode.writers == 1:
                 self._inode.revert()

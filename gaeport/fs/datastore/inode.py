@@ -9,9 +9,12 @@ import secrets
 import stat
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gaeport.datastore import afterwards
 from gaeport.datastore.client import Client
 from gaeport.datastore.mutations import insert, update
 from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
@@ -43,6 +46,20 @@ def with_owner(entry: Entry, fields: dict[str, Any]) -> dict[str, Any]:
         return fields
     gone = stat.S_ISUID | (stat.S_ISGID if entry.mode & stat.S_IXGRP else 0)
     return {**fields, "mode": entry.mode & ~gone}
+
+
+class Unsure(NamedTuple):
+    """A commit that was sent, with an answer that did not come.
+
+    Attributes:
+        nonce: its mark.
+        size: of the content then, bytes.
+        edits: how often the content had been changed then.
+    """
+
+    nonce: bytes
+    size: int
+    edits: int
 
 
 class Inode:
@@ -89,6 +106,10 @@ class Inode:
         self._modified: int | None = None
         self._written_at: int | None = None
         self._upload: Upload | None = None
+        self._unsure: Unsure | None = None
+        self._edits = 0
+        self._busy = False  # whether a thread, which has the lock, is in the middle of a change or a commit
+        self._late: list[Callable[[], object]] = []  # what a signal handler in that thread does meanwhile
         self._unspilled = 0  # bytes written since pieces in memory were last looked at
 
     @property
@@ -120,27 +141,55 @@ class Inode:
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Put data at `offset`."""
         with self.lock:
-            self.changes.on_write(offset, offset + len(data))
-            self.view.write(offset, data)
-            self._written(len(data))
+            if self._busy:
+                self._late.append(partial(self.write, offset, bytes(data)))
+                return
+            self._busy = True
+            try:
+                self.changes.on_write(offset, offset + len(data))
+                self.view.write(offset, data)
+                self._written(len(data))
+            finally:
+                self._end()
 
     def append(self, data: bytes | memoryview) -> int:
         """Put data at the end; returns the new end."""
         with self.lock:
-            self.changes.on_append(self.view.size)
-            self.view.write(self.view.size, data)
-            self._written(len(data))
+            if self._busy:
+                self._late.append(partial(self.append, bytes(data)))
+                return self.view.size + len(data)
+            self._busy = True
+            try:
+                self.changes.on_append(self.view.size)
+                self.view.write(self.view.size, data)
+                self._written(len(data))
+            finally:
+                self._end()
             return self.view.size
 
     def truncate(self, size: int) -> None:
         """Cut or extend to `size` bytes."""
         with self.lock:
-            self.changes.on_truncate(size, self.view.size)
-            self.view.truncate(size)
-            self._modified = self._written_at = time.time_ns()
+            if self._busy:
+                self._late.append(partial(self.truncate, size))
+                return
+            self._busy = True
+            try:
+                self.changes.on_truncate(size, self.view.size)
+                self.view.truncate(size)
+                self._written(0)
+            finally:
+                self._end()
+
+    def _end(self) -> None:
+        """Do what a signal handler or a finalizer asked for in the middle of what this thread was doing."""
+        self._busy = False
+        while self._late:
+            self._late.pop(0)()
 
     def _written(self, count: int) -> None:
         self._modified = self._written_at = time.time_ns()
+        self._edits += 1
         self._unspilled += count
         if self._unspilled >= SPILL:
             self._unspilled = 0
@@ -165,7 +214,7 @@ class Inode:
     def revert(self) -> None:
         """Drop the changes."""
         with self.lock:
-            self.changes, self.created, self._modified = Changes(), False, None
+            self.changes, self.created, self._modified, self._unsure = Changes(), False, None, None
             if self.entry is not None:
                 self.view = self.entry.view()
             elif self.deployed is not None:
@@ -175,14 +224,18 @@ class Inode:
         """Publish the changes; does nothing where there are none, or where no name leads here any more.
 
         Raises:
-            OSError: EIO when the store refuses, ENOENT when the directory is gone; the changes stay.
+            OSError: EIO when the store refuses, ENOENT when the directory is gone; the changes stay. EDEADLK in a
+                signal handler or a finalizer in the middle of what this thread does with the file.
         """
         with self.lock:
+            if self._busy:
+                raise file_error(errno.EDEADLK, self.path, "it is being changed")
             if not self.dirty:
                 return
             if not self.linked:
                 self.changes, self.created = Changes(), False
                 return
+            self._busy = True
             try:
                 guarded(self._commit, self.path)
             except OSError:
@@ -190,6 +243,15 @@ class Inode:
                 if lease is not None and lease.lost:
                     self.revert()
                 raise
+            finally:
+                self._end()
+
+    def afterwards(self, work: Callable[[], None]) -> None:
+        """Do something once what this thread is in the middle of is over, with this file or with another one."""
+        if self._busy:
+            self._late.append(work)
+        else:
+            afterwards.add(work)
 
     def reload(self) -> None:
         """Read what is stored now, unless changes wait here (after a lock was acquired)."""
@@ -339,11 +401,14 @@ class Inode:
 
     def _publish_changes(self) -> None:
         """Commit the changes, made to whatever content is the newest."""
-        nonce, view, doubt = new_nonce(), self.view, False
+        view, nonce, doubt = self._view_to_commit()
+        if nonce is None:
+            return
         for conflicts in attempts(self.path):
             began = time.monotonic()
             settled = self._settle(view)
             entry = self._next_entry(nonce, view, settled)
+            self._unsure = Unsure(nonce, self.view.size, self._edits)
             try:
                 version = self._publish(self._mutations(entry, settled))[0].version
             except CONFLICTS:
@@ -363,6 +428,28 @@ class Inode:
             if self._upload is not None and self._upload.lost():
                 raise file_error(errno.EIO, self.path, "what was written waited so long that it was collected")
             view = self.changes.replay(self.view, newest.view()) if newest is not None else view
+
+    def _view_to_commit(self) -> tuple[View, bytes | None, bool]:
+        """Return what is to be published, by which mark, and whether that may have been done already.
+
+        Where the last commit's answer did not come, the store is asked first: nothing is appended twice. Without a mark
+        there is nothing left to do.
+        """
+        unsure = self._unsure
+        if unsure is None:
+            return self.view, new_nonce(), False
+        newest = self._relocate(unsure.nonce, True)
+        applied = newest is not None and newest.did(unsure.nonce)
+        if not self.linked:
+            return self.view, None, False
+        if newest is not None and applied and self._edits == unsure.edits:
+            self._committed(newest, self.version or 0, newest.view())
+            return self.view, None, False
+        if applied:
+            self.changes.applied(unsure.size, self.view.size)
+        same = self._edits == unsure.edits
+        view = self.changes.replay(self.view, newest.view()) if newest is not None else self.view
+        return view, unsure.nonce if same else new_nonce(), same
 
     def _publish(self, mutations: list[Any]) -> list[Any]:
         lease = self._volume.leases.held(self.ino)
@@ -476,6 +563,7 @@ class Inode:
         self.entry, self.version, self.view = entry, version, view
         self.partial, self.deployed = False, None
         self.changes, self.created, self._modified, self._upload = Changes(), False, None, None
+        self._unsure = None
         self._written_at = None
         if self.pending:
             self._volume.named(self)

@@ -331,7 +331,7 @@ class _Keeper:
     """The thread that renews what this process holds; it runs while there is anything."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:

@@ -41,7 +41,7 @@ class Remembered:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._answers: OrderedDict[Pair, Answer] = OrderedDict()
         self._listed: OrderedDict[str, tuple[float, Sequence[tuple[str, int]], dict[str, int]]] = OrderedDict()
         self._content = 0

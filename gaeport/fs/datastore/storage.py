@@ -141,7 +141,7 @@ class Storage:
         self._connect = connect
         self._blobs = blobs
         self.inline_limit = inline_limit
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._streams: OrderedDict[str, Stream] = OrderedDict()
 

@@ -26,7 +26,7 @@ class DirectoryTimes:
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._pending: dict[str, int] = {}
         self._here: dict[str, int] = {}  # of what only this process knows: files that are created, not committed yet
         self._timer: threading.Timer | None = None

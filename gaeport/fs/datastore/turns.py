@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections import OrderedDict
+from typing import Any
 
 RUN = 16  # commits in a row, each begun as soon as the former ended, after which room is left for others
 ROOM = 4  # times as long as a commit takes: a Lookup and a Commit of somebody else, whenever it begins
@@ -33,8 +34,13 @@ class Turns:
     """What one process committed lately, by the file's inode number."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._lately: OrderedDict[int, tuple[float, int, bool]] = OrderedDict()  # when room ends; run; whether there is
+
+    def hold(self) -> list[Any]:
+        """Take the lock; returns it, to be released after a fork."""
+        self._lock.acquire()
+        return [self._lock]
 
     def wait(self, ino: int) -> None:
         """Leave room, where this process has had its turn at a file."""

@@ -282,7 +282,7 @@ class DatastoreVolume(BaseVolume):
             if inode.handles:
                 return
             if self._open.get(inode.ino) is inode:
-                del self._open[inode.ino]
+                self._open.pop(inode.ino, None)  # a signal handler may have done it just now
             self._no_longer_pending(inode)
 
     def unlinked(self, inode: Inode) -> None:
@@ -506,7 +506,7 @@ class DatastoreVolume(BaseVolume):
 
     def hold(self) -> list[Any]:
         """Take every lock of this volume; returns them, to be released after a fork."""
-        return super().hold() + self.times.hold() + self.storage.hold()
+        return super().hold() + self.times.hold() + self.storage.hold() + self.turns.hold()
 
     def drop(self) -> None:
         """Let go of the store: nothing more is written from here on."""

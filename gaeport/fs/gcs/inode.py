@@ -8,11 +8,13 @@ import errno
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gaeport.blobs.objects import OPERATION, REMEMBERED, Conflict, Draft, ObjectUpload, Stored, operations
+from gaeport.datastore import afterwards
 from gaeport.errors import file_error
 from gaeport.fs import disk
 from gaeport.fs.datastore.attempts import attempts, guarded
@@ -340,6 +342,10 @@ class GcsInode:
             except Conflict:
                 raise file_error(errno.EEXIST, self.path) from None
             self._committed(stored, View())
+
+    def afterwards(self, work: Callable[[], None]) -> None:
+        """Do something once the call to the embedded engine is over that this thread is in the middle of."""
+        afterwards.add(work)
 
     def commit(self) -> None:
         """Store the changes; does nothing where there are none, or where no name leads here any more.

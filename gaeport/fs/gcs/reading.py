@@ -27,7 +27,7 @@ class Reader:
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._blocks: OrderedDict[tuple[int, int], bytes] = OrderedDict()  # by generation and offset
         self._next = -1
 

@@ -73,7 +73,7 @@ class Tree:
         self._ttl = attr_ttl
         self._known: OrderedDict[Path, tuple[float, Node]] = OrderedDict()
         self._changes = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def resolve(self, path: Path, *, follow: bool = True, recent: bool = False) -> Node:
         """Return what a path names; a missing last part is a Node that does not exist.

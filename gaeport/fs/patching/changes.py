@@ -5,13 +5,14 @@ file then, so for what this process changed in between, the entry must look, too
 """
 
 import itertools
+import os
 import threading
 
 from gaeport.fs.places import Place
 
 _KEPT = 4096  # paths; when there are more, every older listing counts as overtaken
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _numbers = itertools.count(1)
 _last: dict[tuple[str, ...], int] = {}
 _floor = 0
@@ -41,3 +42,13 @@ def since(moment: int, place: Place) -> bool:
         return False
     key = (place.mount.root, *place.parts)
     return any(_last.get(key[:length], 0) > moment for length in range(2, len(key) + 1))
+
+
+def _after_in_child() -> None:
+    """A thread that the child does not have may have held it."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_in_child)
