@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gaeport import meter, settings
@@ -62,7 +63,7 @@ class CloudStore:
             if not self.exists(name):
                 raise file_error(errno.ENOENT, name, "the content is gone from the blob store")
             return b""
-        with translated(name), counted("ReadBlob", self.bucket, storage__class_b=1) as answer:
+        with Translating(name), counted("ReadBlob", self.bucket, storage__class_b=1) as answer:
             from google.api_core.exceptions import RequestRangeNotSatisfiable
 
             try:
@@ -84,14 +85,14 @@ class CloudStore:
     def delete(self, name: str) -> None:
         """Remove a blob; a missing one is no error. Raises OSError when the store refuses."""
         try:
-            with translated(name), counted("DeleteBlob", self.bucket):
+            with Translating(name), counted("DeleteBlob", self.bucket):
                 self.object(name).delete(timeout=TIMEOUT, retry=retry())
         except FileNotFoundError:
             pass
 
     def exists(self, name: str) -> bool:
         """Tell whether the blob is there, whole. Raises OSError when the store refuses."""
-        with translated(name), counted("StatBlob", self.bucket, storage__class_b=1):
+        with Translating(name), counted("StatBlob", self.bucket, storage__class_b=1):
             return bool(self.object(name).exists(timeout=TIMEOUT, retry=retry()))
 
     def object(self, name: str) -> "storage.Blob":
@@ -128,7 +129,7 @@ class CloudWriter:
             return
         start = time.perf_counter()
         try:
-            with translated(self._name, missing=errno.EIO):
+            with Translating(self._name, missing=errno.EIO):
                 self._finish(self._waiting)
         except FileExistsError:
             # The answer to a first try may have been lost, and its repeat refused because of it.
@@ -150,7 +151,7 @@ class CloudWriter:
     def _send_chunk(self, waiting: bytearray) -> None:
         start = time.perf_counter()
         try:
-            with translated(self._name, missing=errno.EIO):
+            with Translating(self._name, missing=errno.EIO):
                 if self._upload is None:
                     self._upload = self._target().open("wb", chunk_size=CHUNK, **_conditions())
                 with memoryview(waiting) as view, view[:CHUNK] as part:  # an error that was cured may hold on to it
@@ -175,7 +176,7 @@ class CloudWriter:
         return target
 
     def _is_ours(self) -> bool:
-        with translated(self._name), counted("StatBlob", self._store.bucket, storage__class_b=1):
+        with Translating(self._name), counted("StatBlob", self._store.bucket, storage__class_b=1):
             found = self._store.object(self._name)
             found.reload(timeout=TIMEOUT, retry=retry())
             return bool((found.metadata or {}).get(_WRITER) == self._nonce)
@@ -192,7 +193,7 @@ def cancel(upload: Any) -> None:
     try:
         if begun and begun[0].resumable_url:
             session, transport = begun
-            with translated("an upload"):
+            with Translating("an upload"):
                 transport.delete(session.resumable_url, headers={"Content-Length": "0"}, timeout=TIMEOUT)
     except OSError:
         pass  # an upload without an end is dropped by Cloud Storage after a week, and is never readable
@@ -228,26 +229,35 @@ def counted(call: str, bucket: str, **units: int) -> Iterator[Answer]:
         meter.record(call, time.perf_counter() - start, about=about, failed=failed, **units)
 
 
-@contextmanager
-def translated(name: str, *, missing: int = errno.ENOENT) -> Iterator[None]:
-    """Turn what the client library raises into the OSError that fits.
+class Translating:
+    """Turns what the client library raises into the OSError that fits.
+
+    Not a generator with `contextmanager`: those of newer Pythons keep the error, and with it the caller's frames, until
+    the garbage collector comes by.
 
     Args:
         name: the blob's name, for the error.
         missing: the errno of a 404: while writing it is the bucket that is missing.
     """
-    try:
-        yield
-    except OSError as error:  # requests' own errors are OSErrors without an errno
-        if error.errno in _ERRNO_BY_STATUS.values():
-            raise
-        raise file_error(errno.EIO, name, str(error)) from error
-    except Exception as error:
-        number = _errno_of(error)
-        if number is None:
-            raise
-        forget_frames(error)
-        raise file_error(missing if number == errno.ENOENT else number, name, str(error)) from error
+
+    __slots__ = ("_missing", "_name")
+
+    def __init__(self, name: str, *, missing: int = errno.ENOENT) -> None:
+        self._name = name
+        self._missing = missing
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError):  # requests' own errors are OSErrors without an errno
+            if error.errno not in _ERRNO_BY_STATUS.values():
+                raise file_error(errno.EIO, self._name, str(error)) from error
+        elif isinstance(error, Exception) and (number := _errno_of(error)) is not None:
+            forget_frames(error)
+            raise file_error(self._missing if number == errno.ENOENT else number, self._name, str(error)) from error
 
 
 def forget_frames(error: BaseException | None) -> None:

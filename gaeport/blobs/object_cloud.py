@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaeport.blobs import cloud
-from gaeport.blobs.cloud import CHUNK, counted, translated
+from gaeport.blobs.cloud import CHUNK, Translating, counted
 from gaeport.blobs.objects import OPERATION, Conflict, Draft, Stored, did
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class CloudObjects:
         blob = self._bucket().blob(name)
         with counted("StatObject", self.bucket, storage__class_b=1):
             try:
-                with translated(name):
+                with Translating(name):
                     blob.reload(timeout=cloud.TIMEOUT, retry=cloud.retry())
             except FileNotFoundError:
                 return None
@@ -44,7 +44,7 @@ class CloudObjects:
 
     def scan(self, prefix: str, *, deep: bool = False, limit: int | None = None) -> Iterator[Stored | str]:
         """Yield the objects below a prefix, and longer prefixes."""
-        with translated(prefix, missing=errno.EIO):
+        with Translating(prefix, missing=errno.EIO):
             pages = self._bucket().list_blobs(
                 prefix=prefix or None,
                 delimiter=None if deep else "/",
@@ -66,7 +66,7 @@ class CloudObjects:
     def _pages(self, prefix: str, pages: Any) -> Iterator[Any]:
         following = iter(pages.pages)
         while True:
-            with translated(prefix, missing=errno.EIO), counted("ListObjects", self.bucket, storage__class_a=1):
+            with Translating(prefix, missing=errno.EIO), counted("ListObjects", self.bucket, storage__class_a=1):
                 page = next(following, None)
             if page is None:
                 return
@@ -80,7 +80,7 @@ class CloudObjects:
             return b""
         with counted("ReadObject", self.bucket, storage__class_b=1) as answer:
             try:
-                with translated(name):
+                with Translating(name):
                     data = self._download(name, generation, offset, length)
             except FileNotFoundError:
                 raise Conflict(name) from None
@@ -112,7 +112,7 @@ class CloudObjects:
         """Store a content in one call."""
         with counted("WriteObject", self.bucket, storage__class_a=1):
             try:
-                with translated(draft.name, missing=errno.EIO):
+                with Translating(draft.name, missing=errno.EIO):
                     blob = self.blob(draft)
                     blob.upload_from_string(data, draft.content_type, **_conditions(draft))
             except FileExistsError:
@@ -268,7 +268,7 @@ class CloudObjects:
 
     def _repeated(self, name: str, send: Callable[[], T], note: Note | None = None) -> T:
         """Send a request, again after errors that a repeat can cure; `note` is told of each."""
-        with translated(name):
+        with Translating(name):
             result: T = cloud.retry()(send, on_error=note)()
             return result
 
@@ -336,7 +336,7 @@ class CloudUpload:
 
     def _attempt(self, step: Callable[[], None]) -> None:
         try:
-            with translated(self._draft.name, missing=errno.EIO):
+            with Translating(self._draft.name, missing=errno.EIO):
                 step()
         except FileExistsError:
             self.abort()
