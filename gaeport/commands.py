@@ -8,6 +8,7 @@ from gaeport import settings
 from gaeport.errors import ConfigurationError
 
 OK, FAILED = 0, 1
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -17,6 +18,12 @@ def age(text: str) -> float:
     if found is None:
         raise ValueError(f"{text!r} is not an age; write e.g. 30d, 12h, 45m or 90s")
     return float(found[1]) * _UNITS[found[2]]
+
+
+def printable(text: str) -> str:
+    """Return a line as a terminal may have it: control characters (of file names, say) and lone surrogates escaped."""
+    plain = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return plain.encode("utf-8", "backslashreplace").decode()
 
 
 def say(text: str) -> None:

@@ -77,8 +77,9 @@ def _add_writing(actions: Any) -> None:
         "cp",
         "copy files, or with -r directories",
         """
-        Copies files with their modes, links as links, between mounts and the disk. An existing file is replaced when
-        its copy is complete, directories are merged. For many files use sync, which takes one call for hundreds.
+        Copies files with their modes, and with -r links as links, between mounts and the disk. An existing file is
+        replaced when its copy is complete, directories are merged. Of two sources with one name none is copied. For
+        many files use sync, which copies only what differs.
         """,
         "",
     )
@@ -88,7 +89,7 @@ def _add_writing(actions: Any) -> None:
         "rename, or copy and remove between mounts and disk",
         """
         Within a mount a rename is one change, whatever the size of a directory. Between mounts and the disk it copies,
-        with times, and then removes the source. Asks in production.
+        with times, and then removes the source. A directory takes the place of an empty one only. Asks in production.
         """,
         "",
     )
@@ -97,7 +98,8 @@ def _add_writing(actions: Any) -> None:
         "rm",
         "remove files, or with -r directories",
         """
-        Removes names. What large files held is kept for `gaeport fs gc`, 8 days. Asks in production.
+        Removes names. What large files held is kept for `gaeport fs gc`, 8 days. Asks in production. A mount, or a
+        directory that holds one, is refused; `gaeport fs sync --delete` with an empty directory empties a mount.
         """,
         "",
     )
@@ -153,8 +155,8 @@ def _add_sync(actions: Any) -> None:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="leave names alone that fit (*, ?, [a-z]); with a slash in it, whole paths; with one at its end, "
-        "directories. May be repeated",
+        help="leave names alone that fit (*, ?, [a-z]), with --delete too; with a slash in it, whole paths; with "
+        "one at its end, directories. May be repeated",
     )
     sync.add_argument("-n", "--dry-run", action="store_true", help="tell what would be done, and its price")
     sync.add_argument(

@@ -10,7 +10,8 @@ from gaeport import blobs, datastore
 from gaeport import settings as _settings
 from gaeport.blobs import BlobStore
 from gaeport.blobs.folder import FolderStore
-from gaeport.commands import FAILED, OK, agreed, say
+from gaeport.commands import FAILED, OK, agreed, printable
+from gaeport.commands import say as _print
 from gaeport.errors import ConfigurationError
 from gaeport.fs import addresses, native
 from gaeport.fs.copying import copy, destinations, is_directory, move, remove
@@ -298,9 +299,14 @@ def _production() -> bool:
 
 
 def _reason(error: OSError) -> str:
-    name = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-    return f"{name}{error.strerror or error}"
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return f"{' -> '.join(names)}: {error.strerror or error}" if names else error.strerror or str(error)
+
+
+def say(text: str) -> None:
+    """Print one line, whatever is in the names that it tells: a newline in one would look like two names."""
+    _print(printable(text))
 
 
 def _complain(text: str) -> None:
-    sys.stderr.write("gaeport fs: " + text.encode("utf-8", "backslashreplace").decode() + "\n")
+    sys.stderr.write(f"gaeport fs: {printable(text)}\n")

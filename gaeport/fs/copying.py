@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 
 from gaeport.errors import file_error
+from gaeport.fs.datastore.bulk import Whole
+from gaeport.fs.patching.paths import mounted_in
 from gaeport.fs.progress import Progress, size
 from gaeport.fs.syncing.comparing import Comparer, Comparison, Differences
 from gaeport.fs.syncing.located import side_of
 from gaeport.fs.syncing.running import Done, Sync
-from gaeport.fs.syncing.sides import Item, Job
+from gaeport.fs.syncing.sides import Item, Job, kind_of
 from gaeport.fs.workers import Workers
 
 PIECE = 1 << 20  # bytes read and written at a time
@@ -25,13 +27,25 @@ def destinations(sources: list[str], target: str) -> list[tuple[str, str]]:
     """Return each source with the path it gets: below `target` where that is a directory, as cp and mv have it.
 
     Raises:
-        OSError: ENOTDIR for several sources and a target that is no directory.
+        OSError: ENOTDIR for several sources and a target that is no directory; EEXIST for two of one name, of which
+            the second would take the place of the first.
     """
     if is_directory(target):
-        return [(source, os.path.join(target, os.path.basename(os.path.normpath(source)))) for source in sources]
+        pairs = [(source, os.path.join(target, _last_name(source))) for source in sources]
+        taken: dict[str, str] = {}
+        for source, place in pairs:
+            if taken.setdefault(os.path.normpath(place), source) != source:
+                raise file_error(errno.EEXIST, place, f"{taken[os.path.normpath(place)]} and {source} would both be it")
+        return pairs
     if len(sources) > 1:
         raise file_error(errno.ENOTDIR, target)
     return [(sources[0], target)]
+
+
+def _last_name(source: str) -> str:
+    """Return the name that a source keeps in another directory; none for "." and "..", whose content goes there."""
+    name = os.path.basename(os.path.normpath(source))
+    return "" if name in (".", "..") else name
 
 
 def copy(source: str, target: str, progress: Progress, *, recursive: bool, times: bool = False) -> int:
@@ -51,6 +65,9 @@ def copy(source: str, target: str, progress: Progress, *, recursive: bool, times
         OSError: EISDIR for a directory without `recursive`, EINVAL for one into itself; what a file operation gives:
             the first of those that failed, when the others are copied.
     """
+    if recursive and os.path.islink(source):
+        _copy_link(source, target, times=times)
+        return 1
     if not is_directory(source):
         copy_file(source, target, progress, times=times)
         return 1
@@ -79,7 +96,7 @@ class _Tree:
             path, kind = found.blocked[0]
             raise file_error(errno.EISDIR if kind == "dir" else errno.ENOTDIR, self._target.spelled(path))
         linked = [job for job in found.jobs if job.former == "link" and job.item.kind == "file"]
-        found.jobs = [job for job in found.jobs if job not in linked] if linked else found.jobs
+        found.jobs = [job for job in found.jobs if job.former != "link" or job.item.kind != "file"]
         made = {item.path for item in found.made}
         found.assigned = [item for item in found.assigned if times and item.path in made]
         done = Sync(self._source, self._target, self._workers, self._reporter(found), times=times).run(found)
@@ -88,8 +105,7 @@ class _Tree:
             copy_file(*names, self._progress, times=times)
         if times:
             self._assign_top()
-        for _, error in (*found.failures, *done.failures):
-            raise error
+        _raise([error for _, error in (*found.failures, *done.failures)])
         for path in found.skipped:
             raise file_error(errno.EINVAL, self._source.spelled(path), "neither file, directory nor link")
         return done.files + len(linked)
@@ -116,10 +132,10 @@ class _Tree:
 
 
 def move(source: str, target: str, progress: Progress) -> None:
-    """Rename, or copy and remove where the two are in different places.
+    """Rename, or copy and remove where the two are in different places; as a rename, it merges no directories.
 
     Raises:
-        OSError: what a file operation gives.
+        OSError: what a file operation gives; EBUSY for a directory that is or holds a mount.
     """
     if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
         raise file_error(errno.EINVAL, target, f"it is the same as {source}")
@@ -128,22 +144,44 @@ def move(source: str, target: str, progress: Progress) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        if os.path.islink(source):
-            _copy_link(source, target)
-        else:
-            copy(source, target, progress, recursive=True, times=True)
+        _demand_movable(source, target)
+        copy(source, target, progress, recursive=True, times=True)
         remove(source, recursive=True)
+
+
+def _demand_movable(source: str, target: str) -> None:
+    """Refuse what a rename would refuse, before anything is copied."""
+    if not stat.S_ISDIR(os.lstat(source).st_mode):
+        return
+    _demand_no_mount(source)
+    try:
+        there = os.lstat(target)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(there.st_mode):
+        raise file_error(errno.ENOTDIR, target)
+    if os.listdir(target):
+        raise file_error(errno.ENOTEMPTY, target, "cp -r and sync merge directories")
+
+
+def _demand_no_mount(folder: str) -> None:
+    if mounted_in(folder):
+        raise file_error(
+            errno.EBUSY, folder, "it is or holds a mount; sync --delete with an empty directory empties a mount"
+        )
 
 
 def remove(path: str, *, recursive: bool) -> None:
     """Remove a file or link, or with `recursive` a directory with everything in it.
 
     Raises:
-        OSError: EISDIR for a directory without `recursive`; what a file operation gives.
+        OSError: EISDIR for a directory without `recursive`; EBUSY, and nothing is removed, for one that is or holds a
+            mount; what a file operation gives.
     """
     if stat.S_ISDIR(os.lstat(path).st_mode):
         if not recursive:
             raise file_error(errno.EISDIR, path, "-r removes directories")
+        _demand_no_mount(path)
         shutil.rmtree(path)
     else:
         os.unlink(path)
@@ -193,7 +231,24 @@ def _pieces(source: str, length: int, progress: Progress) -> Iterator[bytes]:
             progress.tell(f"{source}  {size(done)}", done / length if length else None)
 
 
-def _copy_link(source: str, target: str) -> None:
-    if os.path.lexists(target):
-        os.unlink(target)
-    os.symlink(os.readlink(source), target)
+def _copy_link(source: str, target: str, *, times: bool) -> None:
+    status, now = os.lstat(source), time.time_ns()
+    former = os.lstat(target) if os.path.lexists(target) else None
+    if former is not None and stat.S_ISDIR(former.st_mode):
+        raise file_error(errno.EISDIR, target)
+    if former is not None and os.path.samestat(status, former):
+        raise file_error(errno.EINVAL, target, f"it is the same as {source}")
+    path, content = (os.path.basename(target),), os.fsencode(os.readlink(source))
+    atime, mtime = (status.st_atime_ns, status.st_mtime_ns) if times else (now, now)
+    link = Whole(path, content, stat.S_IMODE(status.st_mode), atime, mtime, link=True)
+    kind = kind_of(former.st_mode) if former is not None else ""
+    _raise([error for _, error in side_of(os.path.dirname(target) or ".").write([link], {path: kind})])
+
+
+def _raise(errors: list[OSError]) -> None:
+    """Raise the first of some errors, and tell how many more there are."""
+    if len(errors) > 1:
+        first = errors[0]
+        raise OSError(first.errno, f"{first.strerror} (and {len(errors) - 1:,} more failed)", first.filename)
+    for error in errors:
+        raise error

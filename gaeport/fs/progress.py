@@ -1,7 +1,10 @@
 """A line on a terminal that tells how far a long piece of work is."""
 
+import os
 import sys
 import time
+
+from gaeport.commands import printable
 
 FIRST = 0.5  # seconds of work before anything is shown
 EVERY = 0.2  # seconds between two changes of the line
@@ -35,7 +38,7 @@ class Progress:
         if now < self._next or not sys.stderr.isatty():
             return
         self._next, self._visible = now + EVERY, True
-        sys.stderr.write(f"\r\x1b[K{_bar(part)}{text[:100]}")
+        sys.stderr.write(f"\r\x1b[K{printable(_bar(part) + text)[: _columns() - 1]}")
         sys.stderr.flush()
 
 
@@ -47,6 +50,14 @@ def size(count: int) -> str:
             break
         value /= 1024
     return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def _columns() -> int:
+    """Return how wide the terminal is: a line that it breaks in two could not be taken away again."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):  # no real terminal
+        return 80
 
 
 def _bar(part: float | None) -> str:

@@ -66,7 +66,10 @@ class Command:
         self._say, self._complain, self._agreed = say, complain, agreed
         self._names = source, target
         check(source, target)
-        self._source, self._target = side_of(source), side_of(target, target=True)
+        self._source, self._target = side_of(source), side_of(target, target=not options.dry_run)
+        for name, side in ((source, self._source), (target, self._target)):
+            if side.store == "log":
+                raise ConfigurationError(f"sync: {name} keeps no files: what is written there becomes log entries")
         self._exists = is_directory(target)
         how = Comparison(options.checksum, options.delete, excluded=options.excluded)
         self._how = how
@@ -87,7 +90,8 @@ class Command:
                 return FAILED
             done = self._copy(wanted, workers, progress)
             self._tell_done(done)
-            differs = self._verify(wanted, workers, progress) if self._options.verify else False
+            told = {path for path, _ in (*wanted.failures, *done.failures)}
+            differs = self._verify(wanted, told, workers, progress) if self._options.verify else False
         costs = f", {in_words(counted)}" if counted.total_calls else ""
         self._say(f"in all {time.monotonic() - began:.1f} s{costs}")
         troubled = bool(done.failures or wanted.failures or wanted.skipped or self._blocked(wanted))
@@ -115,8 +119,8 @@ class Command:
         progress.clear()
         return done
 
-    def _verify(self, wanted: Differences, workers: Workers, progress: Progress) -> bool:
-        """Compare again and tell the result. Returns whether they differ."""
+    def _verify(self, wanted: Differences, told: set[Path], workers: Workers, progress: Progress) -> bool:
+        """Compare again and tell the result, but for names that were told already. Returns whether they differ."""
         found = self._compare(workers, progress, exists=True, verb="verified")
         progress.clear()
         by = "contents, sizes and times" if self._options.checksum else "sizes and times"
@@ -126,10 +130,11 @@ class Command:
             differing += [path for path, _ in (*found.extra, *found.blocked)]
         differing = list(dict.fromkeys(differing))
         changed = set(changed_meanwhile(self._source, wanted.jobs, found)) if differing else set()
-        for path in differing[:SHOWN]:
+        news = [path for path in differing if path not in told]
+        for path in news[:SHOWN]:
             why = "changed in the source meanwhile" if path in changed else "differs"
             self._complain(f"{self._target.spelled(path)}: {why}")
-        self._rest(len(differing))
+        self._rest(len(news))
         self._failures(found.failures)
         if not differing and not found.failures:
             self._say(f"verified by {by}: {found.equal:,} files in {found.directories:,} directories are equal")

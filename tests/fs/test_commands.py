@@ -133,7 +133,7 @@ def test_a_tree_of_small_files_is_copied_and_moved_in_few_calls() -> None:
     assert counted.total_calls <= 40
     with meter.measure() as counted:
         assert fs("mv", "uploads/many", "errors/moved") == 0
-    assert counted.total_calls <= 70
+    assert counted.total_calls <= 72
     assert Path("errors/moved/2/199").read_text() == "2 199"
     assert not os.path.exists("uploads/many")
     with meter.measure() as counted:
@@ -178,6 +178,128 @@ def test_mv_leaves_the_source_when_something_could_not_be_copied(capsys: Output)
     assert fs("mv", "disk", "uploads") == 1
     assert "disk/deep/pipe: Invalid argument: neither file, directory nor link" in capsys.readouterr().err
     assert Path("disk/small").exists()
+
+
+@pytest.mark.parametrize("target", ["uploads", "other"])
+def test_mv_merges_no_directories_wherever_they_are(target: str, capsys: Output) -> None:
+    Path(f"{target}/disk/kept").mkdir(parents=True)
+    before = sorted(os.listdir("disk"))
+    assert fs("mv", "disk", target) == 1
+    assert f"{target}/disk" in capsys.readouterr().err
+    assert sorted(os.listdir("disk")) == before
+    assert os.listdir(f"{target}/disk") == ["kept"]
+    os.rmdir(f"{target}/disk/kept")
+    assert fs("mv", "disk", target) == 0  # onto an empty one it may go
+    assert sorted(os.listdir(f"{target}/disk")) == before
+    Path(f"{target}/file").write_text("")
+    assert fs("mv", "uploads/disk" if target == "other" else target + "/disk", f"{target}/file") == 1
+
+
+@pytest.mark.parametrize("action", [("cp",), ("cp", "-r"), ("mv",)])
+def test_two_of_one_name_do_not_take_each_others_place(action: tuple[str, ...], capsys: Output) -> None:
+    Path("other").mkdir()
+    Path("other/small").write_text("other\n")
+    assert fs(*action, "disk/small", "other/small", "uploads") == 1
+    err = capsys.readouterr().err
+    assert err == "gaeport fs: uploads/small: File exists: disk/small and other/small would both be it\n"
+    assert Path("disk/small").read_text() + Path("other/small").read_text() == "small\nother\n"
+
+
+@pytest.mark.parametrize("target", ["uploads", "other"])
+def test_links_are_copied_as_links_with_r_and_moved_as_links(target: str, capsys: Output) -> None:
+    Path(target).mkdir(exist_ok=True)
+    Path("disk/dangling").symlink_to("nothing")
+    Path("disk/folder").symlink_to("deep")
+    os.utime("disk/link", ns=(5, 5), follow_symlinks=False)
+    assert fs("cp", "disk/link", f"{target}/file") == 0
+    assert not os.path.islink(f"{target}/file")
+    assert fs("cp", "-r", "disk/link", "disk/dangling", "disk/folder", target) == 0
+    assert [os.readlink(f"{target}/{name}") for name in ("link", "dangling", "folder")] == ["small", "nothing", "deep"]
+    assert fs("mv", "disk/link", f"{target}/file") == 0  # takes the file's place at once
+    assert os.readlink(f"{target}/file") == "small"
+    assert os.lstat(f"{target}/file").st_mtime_ns == 5
+    Path(f"{target}/directory/in").mkdir(parents=True)
+    assert fs("cp", "-r", f"{target}/file", f"{target}/directory/in") == 0
+    assert fs("cp", "-r", f"{target}/file", f"{target}/directory/in") == 0
+    capsys.readouterr()
+    assert fs("cp", "-r", f"{target}/link", f"{target}/link") == 1
+    assert "it is the same" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("rm", "-r", "uploads"),
+        ("rm", "-r", "uploads/"),
+        ("rm", "-r", "gaeport://uploads"),
+        ("rm", "-r", "inner"),
+        ("mv", "inner", "uploads/inner"),
+        ("mv", "uploads", "errors/moved"),
+        ("sync", "--delete", "--yes", "disk/deep", "inner"),
+    ],
+)
+def test_what_is_or_holds_a_mount_is_not_emptied_by_a_command_that_cannot_remove_it(
+    arguments: tuple[str, ...], application: Path, capsys: Output
+) -> None:
+    with (application / "gaeport.toml").open("a") as file:
+        file.write('[[mount]]\npath = "inner/files/data"\n')
+    settings.use(None)
+    Path("inner/files").mkdir(parents=True)
+    Path("inner/on_disk").write_text("")
+    for name in ("disk/small", "uploads/a"), ("disk/small", "inner/files/data/a"):
+        assert fs("cp", *name) == 0
+    assert fs(*arguments) == 1
+    assert "Device or resource busy" in capsys.readouterr().err
+    assert Path("uploads/a").exists()
+    assert Path("inner/files/data/a").exists()
+    assert Path("inner/on_disk").exists() == (arguments[0] != "sync")
+
+
+def test_dots_stand_for_what_is_in_a_directory() -> None:
+    Path("there/target").mkdir(parents=True)
+    os.chdir("disk/deep")
+    assert fs("cp", "-r", "..", "../../there/target") == 0
+    assert fs("cp", "-r", ".", "../../uploads") == 0
+    os.chdir("../..")
+    assert os.listdir("there") == ["target"]
+    assert sorted(os.listdir("there/target")) == ["deep", "link", "small"]
+    assert os.listdir("uploads") == ["large"]
+
+
+def test_a_private_file_is_private_while_it_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Watching(Progress):
+        def tell(self, text: str, part: float | None = None) -> None:
+            seen.extend(os.stat(name).st_mode & 0o777 for name in os.listdir() if name.endswith(".part"))
+
+    os.chmod("disk/deep/large", 0o640)
+    copy_file("disk/deep/large", "copy", Watching())
+    assert set(seen) == {0o600}
+    assert os.stat("copy").st_mode & 0o777 == 0o640
+
+
+def test_names_cannot_write_on_a_terminal(capsys: Output) -> None:
+    name = "new\nline \x1b[31m \x9b1m \t é"
+    Path(f"disk/{name}").write_text("")
+    assert fs("cp", f"disk/{name}", "uploads") == 0
+    assert fs("ls", "uploads") == 0
+    assert fs("rm", f"disk/{name}", f"disk/{name}") == 1
+    out, err = capsys.readouterr()
+    shown = r"new\nline \x1b[31m \x9b1m \t é"
+    assert out == f"{shown}\n"
+    assert err == f"gaeport fs: disk/{shown}: No such file or directory\n"
+
+
+def test_cp_tells_how_many_more_failed(application: Path, capsys: Output) -> None:
+    with (application / "gaeport.toml").open("a") as file:
+        file.write('[[mount]]\npath = "objects"\nstore = "gcs"\n')
+    settings.use(None)
+    for name in ("one\n", "two\n", "three\n"):  # no names of objects
+        Path(f"disk/{name}").write_text("")
+    assert fs("cp", "-r", "disk", "objects") == 1
+    assert "no line breaks (and 2 more failed)\n" in capsys.readouterr().err
+    assert Path("objects/disk/small").exists()
 
 
 @pytest.mark.parametrize(
@@ -331,6 +453,16 @@ def test_progress_shows_on_a_terminal_after_a_while(monkeypatch: pytest.MonkeyPa
     with Progress() as shown:
         shown.tell("half", 0.5)
     assert "[############............]  50% half" in capsys.readouterr().err
+
+
+def test_progress_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    monkeypatch.setattr(progress, "FIRST", 0.0)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr.fileno", lambda: 2)
+    monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: os.terminal_size((60, 24)))
+    with Progress() as line:
+        line.tell("x" * 50 + "\n" + "y" * 50, 0.5)
+    assert len(capsys.readouterr().err.split("\x1b[K")[1].split("\r")[0]) == 59
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 40, "3.0 TiB")])

@@ -42,6 +42,15 @@ def mounts() -> tuple[Mount, ...]:
     return _mounts
 
 
+def mounted_in(folder: str) -> list[Mount]:
+    """Return what is mounted at a directory or below it; a directory that is itself a link is followed."""
+    place = locate(folder)
+    if isinstance(place, Place) and place.mount.settings is not None and place.parts:
+        return []  # mounts are not nested
+    real = os.path.realpath(folder).rstrip("/")
+    return [mount for mount in _mounts if f"{mount.root}/".startswith(f"{real}/")]
+
+
 def set_mounts(found: Iterable[Mount]) -> None:
     """Replace the table of mounts."""
     global _mounts, _roots, _starts, _ancestors, _ancestor_names, _hidden

@@ -1,11 +1,13 @@
 """What makes two directories differ: found by listing both, directory by directory, and nothing read of files but where
 contents are to be compared."""
 
+import errno
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from hashlib import blake2b
 
+from gaeport.errors import file_error
 from gaeport.fs.datastore.bulk import batches
 from gaeport.fs.datastore.bulk_directories import Wanted
 from gaeport.fs.syncing.sides import SMALL, Failure, Item, Job, Side
@@ -160,7 +162,8 @@ class Comparer:
         deeper: list[tuple[Path, Item | None, bool]] = []
         for name in sorted(here):
             self._name((*path, name), here[name], there.get(name), found, deeper)
-        found.extra += [((*path, name), there[name].kind) for name in sorted(there.keys() - here.keys())]
+        for name in sorted(there.keys() - here.keys()):
+            found.extra += self._extra((*path, name), there[name].kind, found)
         if item is not None and self._touches(found, path):
             found.assigned.append(_wanted(path, item))
         return found, deeper
@@ -170,6 +173,42 @@ class Comparer:
         if not self._how.excluded:
             return found
         return {name: item for name, item in found.items() if not self._how.leaves_out((*path, name), item.kind)}
+
+    def _extra(self, path: Path, kind: str, found: Differences) -> list[tuple[Path, str]]:
+        """Return what is to go where only the target has a name: not the excluded names in a directory, nor what holds
+        them."""
+        if kind != "dir" or not (self._how.delete and self._how.excluded):
+            return [(path, kind)]
+        try:
+            return self._removable(path)[0]
+        except OSError as error:
+            found.failures.append((path, error))
+            return []
+
+    def _removable(self, path: Path) -> tuple[list[tuple[Path, str]], bool]:
+        """Return what may be removed of a directory of the target, and whether that is all of it."""
+        assert self._target is not None
+        whole = True
+        parts: list[tuple[Path, str]] = []
+        for name, item in sorted(self._target.scan(path).items()):
+            below = (*path, name)
+            if self._how.leaves_out(below, item.kind):
+                whole = False
+            elif item.kind == "dir":
+                inner, complete = self._removable(below)
+                whole, parts = whole and complete, parts + inner
+            else:
+                parts.append((below, item.kind))
+        return ([(path, "dir")], True) if whole else (parts, False)
+
+    def _holds_excluded(self, path: Path, kind: str, found: Differences) -> bool:
+        """Tell, and note as a failure, whether a directory in a file's way must stay for what is excluded in it."""
+        if self._extra(path, kind, found) == [(path, kind)]:
+            return False
+        assert self._target is not None
+        spelled = self._target.spelled(path)
+        found.failures.append((path, file_error(errno.ENOTEMPTY, spelled, "excluded names in it are in the way")))
+        return True
 
     def _touches(self, found: Differences, path: Path) -> bool:
         """Tell whether a directory's own time changes by what is done in it."""
@@ -188,6 +227,8 @@ class Comparer:
             return
         kind = former.kind if former is not None else ""
         if former is not None and (item.kind == "dir") != (kind == "dir"):
+            if self._how.delete and self._holds_excluded(path, kind, found):
+                return
             found.blocked.append((path, kind))
             if not self._how.delete:
                 return

@@ -1,5 +1,6 @@
 """A directory of the disk (or above mounts) as one side of a sync, by Python's own file functions."""
 
+import errno
 import os
 import re
 import secrets
@@ -8,8 +9,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
+from gaeport.errors import file_error
 from gaeport.fs.datastore.bulk import Whole
 from gaeport.fs.datastore.bulk_directories import Wanted
+from gaeport.fs.patching.paths import mounted_in
 from gaeport.fs.syncing.sides import (
     ATTEMPTS,
     GENERAL,
@@ -71,7 +74,7 @@ class FolderSide:
                 before = self.status(path)
                 with open(self.spelled(path), "rb") as file:
                     content = file.read()
-                if same(before, self.status(path)) and len(content) == before.size:
+                if before.kind == "file" and same(before, self.status(path)) and len(content) == before.size:
                     return before, content
         except OSError as error:
             return error
@@ -114,7 +117,7 @@ class FolderSide:
     def _put(self, path: Path, pieces: Iterator[bytes], mode: int, times: tuple[int, int]) -> None:
         part = self._part(path)
         try:
-            with open(part, "xb", buffering=0) as file:
+            with open(part, "xb", buffering=0, opener=_private) as file:
                 for piece in pieces:
                     _write_all(file, piece)
             os.chmod(part, mode)
@@ -183,7 +186,9 @@ class FolderSide:
         return failures
 
     def remove_tree(self, path: Path) -> None:
-        """Remove a directory with everything in it."""
+        """Remove a directory with everything in it. OSError EBUSY, and all stays, where something is mounted in it."""
+        if mounted_in(self.spelled(path)):
+            raise file_error(errno.EBUSY, self.spelled(path), "it is or holds a mount")
         shutil.rmtree(self.spelled(path))
 
     def settle(self) -> None:
@@ -193,6 +198,11 @@ class FolderSide:
 def _item(status: os.stat_result) -> Item:
     kind = kind_of(status.st_mode)
     return Item(kind, status.st_size, status.st_mtime_ns, status.st_atime_ns, stat.S_IMODE(status.st_mode))
+
+
+def _private(path: str, flags: int) -> int:
+    """Open what nobody else may read: until the copy is complete it has not the file's own mode."""
+    return os.open(path, flags, 0o600)
 
 
 def _write_all(file: object, piece: bytes) -> None:

@@ -24,14 +24,24 @@ from tests.fs.memory_volume import MemoryVolume
 
 Output = pytest.CaptureFixture[str]
 LARGE = random.Random(1).randbytes(3_000_000)
+MOUNTS = """
+[[mount]]
+path = "uploads"
+[[mount]]
+path = "errors"
+inline_limit = 0
+[[mount]]
+path = "logs"
+store = "log"
+"""
 Found = dict[str, tuple[str, int, int, bytes]]
 
 
 @pytest.fixture(autouse=True)
 def application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An application's folder with the mounts "uploads" and "errors", and a tree on the disk beside them."""
+    """An application's folder with the mounts "uploads", "errors" and "logs", and a tree on the disk beside them."""
     root = tmp_path.resolve()
-    (root / "gaeport.toml").write_text('[[mount]]\npath = "uploads"\n[[mount]]\npath = "errors"\ninline_limit = 0\n')
+    (root / "gaeport.toml").write_text(MOUNTS)
     _grow(root / "disk")
     monkeypatch.chdir(root)
     settings.use(None)
@@ -273,6 +283,58 @@ def test_excluded_names_are_left_alone_on_both_sides() -> None:
     assert Path("uploads/copy/deep/large").read_bytes() == LARGE
 
 
+@pytest.mark.parametrize("target", ["uploads/copy", "copy"])
+def test_delete_leaves_excluded_names_in_directories_that_only_the_target_has(target: str, capsys: Output) -> None:
+    fs("sync", "disk", target)
+    for name in ("gone/a", "gone/sub/b", "half/a", "half/kept.tmp", "half/sub/deep/x", "half/cache/c"):
+        Path(f"{target}/{name}").parent.mkdir(parents=True, exist_ok=True)
+        Path(f"{target}/{name}").write_text("")
+    capsys.readouterr()
+    arguments = ("sync", "--delete", "--exclude", "*.tmp", "--exclude", "cache/", "disk", target)
+    assert fs(*arguments, "--dry-run") == 0
+    told = re.findall(r"remove  (\S+)", capsys.readouterr().out)
+    assert told == [f"{target}/{name}" for name in ("gone/", "half/a", "half/sub/")]
+    assert fs(*arguments) == 0
+    assert set(tree(target)) == set(tree("disk")) | {"half", "half/kept.tmp", "half/cache", "half/cache/c"}
+
+
+@pytest.mark.parametrize("target", ["uploads/copy", "copy"])
+def test_delete_makes_no_way_through_excluded_names(target: str, capsys: Output) -> None:
+    fs("sync", "disk", target)
+    Path(f"{target}/small").unlink()
+    Path(f"{target}/small").mkdir()
+    Path(f"{target}/small/kept.tmp").write_text("")
+    Path(f"{target}/extra").write_text("")
+    capsys.readouterr()
+    assert fs("sync", "--delete", "--exclude", "*.tmp", "disk", target) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"gaeport fs: {target}/small: Directory not empty: excluded names in it are in the way\n")
+    assert os.listdir(f"{target}/small") == ["kept.tmp"]
+    assert os.path.exists(f"{target}/extra")  # something failed before
+
+
+def test_dry_run_removes_nothing_that_a_killed_copy_left() -> None:
+    Path("copy").mkdir()
+    left = Path("copy/.gaeport-99999999-abcdef01.part")
+    left.write_text("")
+    assert fs("sync", "--dry-run", "disk", "copy") == 0
+    assert left.exists()
+    assert fs("sync", "disk", "copy") == 0
+    assert not left.exists()
+
+
+def test_what_could_not_be_copied_is_told_once(application: Path, capsys: Output) -> None:
+    with (application / "gaeport.toml").open("a") as file:
+        file.write('[[mount]]\npath = "objects"\nstore = "gcs"\n')
+    settings.use(None)
+    Path("source").mkdir()
+    Path(os.fsdecode(b"source/\xff")).write_text("")
+    assert fs("sync", "source", "objects") == 1
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1
+    assert "1 names differ" in out
+
+
 def test_checksum_finds_what_size_and_time_hide_and_copies_nothing_for_a_time_alone(capsys: Output) -> None:
     fs("sync", "disk", "uploads/copy")
     status = os.stat("disk/small")
@@ -379,9 +441,11 @@ def test_what_the_target_lost_meanwhile_is_noticed_at_the_end(monkeypatch: pytes
         (("disk", "disk/deep"), "sync: disk/deep lies in disk"),
         (("disk/deep", "disk"), "sync: disk/deep lies in disk"),
         (("disk", "disk/new"), "sync: disk/new lies in disk"),
+        (("disk", "logs"), "sync: logs keeps no files"),
+        (("logs", "disk"), "sync: logs keeps no files"),
         (
             ("disk", "gaeport://upload/x"),
-            "gaeport://upload/x: no mount has that name; the mounts are: uploads, errors",
+            "gaeport://upload/x: no mount has that name; the mounts are: uploads, errors, logs",
         ),
     ],
 )
@@ -415,7 +479,7 @@ def test_in_production_a_path_must_lead_into_a_mount(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("gaeport.cli.fs.read_settings", lambda args: production)
     for arguments in (("sync", "disk", "upload/x"), ("ls", "upload"), ("rm", "--yes", "disk/small")):
         assert fs(*arguments) == 2
-        assert "not in a mount; the mounts are: uploads, errors" in capsys.readouterr().err
+        assert "not in a mount; the mounts are: uploads, errors, logs" in capsys.readouterr().err
     assert Path("disk/small").exists()
 
 
