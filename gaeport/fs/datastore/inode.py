@@ -106,6 +106,7 @@ class Inode:
         self._modified: int | None = None
         self._written_at: int | None = None
         self._upload: Upload | None = None
+        self._unsure_uploads: list[Upload] = []  # that a commit without an answer may have ended
         self._unsure: Unsure | None = None
         self._edits = 0
         self._busy = False  # whether a thread, which has the lock, is in the middle of a change or a commit
@@ -215,6 +216,7 @@ class Inode:
         """Drop the changes."""
         with self.lock:
             self.changes, self.created, self._modified, self._unsure = Changes(), False, None, None
+            self._unsure_uploads = []
             if self.entry is not None:
                 self.view = self.entry.view()
             elif self.deployed is not None:
@@ -397,7 +399,13 @@ class Inode:
         except BaseException:
             if self.dirty:  # the view is still made from this, and not from a newer one that was met on the way
                 self.entry, self.version = base
+            if self._unsure is not None and self._upload is not None:
+                self._unsure_uploads.append(self._upload)
+                self._upload = None
             raise
+
+    def _uploads(self) -> list[Upload]:
+        return [*self._unsure_uploads, self._upload] if self._upload is not None else self._unsure_uploads
 
     def _publish_changes(self) -> None:
         """Commit the changes, made to whatever content is the newest."""
@@ -425,7 +433,7 @@ class Inode:
             if newest is not None and newest.did(nonce):
                 self._committed(newest, self.version or 0, newest.view())
                 return
-            if self._upload is not None and self._upload.lost():
+            if any(upload.lost() for upload in self._uploads()):
                 raise file_error(errno.EIO, self.path, "what was written waited so long that it was collected")
             view = self.changes.replay(self.view, newest.view()) if newest is not None else view
 
@@ -446,6 +454,7 @@ class Inode:
             self._committed(newest, self.version or 0, newest.view())
             return self.view, None, False
         if applied:
+            self._unsure_uploads = []
             self.changes.applied(unsure.size, self.view.size)
         same = self._edits == unsure.edits
         view = self.changes.replay(self.view, newest.view()) if newest is not None else self.view
@@ -481,9 +490,9 @@ class Inode:
         mutations += settled.mutations
         needed = entry.sources()
         unused = (self.entry.sources() if self.entry is not None else set()) - needed
-        if self._upload is not None:
-            mutations.append(self._upload.finish())
-            unused |= set(self._upload.written) - needed
+        for upload in self._uploads():
+            mutations.append(upload.finish())
+            unused |= set(upload.written) - needed
         return mutations + self._volume.storage.drop(unused)
 
     def _relocate(self, nonce: bytes, doubt: bool) -> Entry | None:
@@ -563,7 +572,7 @@ class Inode:
         self.entry, self.version, self.view = entry, version, view
         self.partial, self.deployed = False, None
         self.changes, self.created, self._modified, self._upload = Changes(), False, None, None
-        self._unsure = None
+        self._unsure, self._unsure_uploads = None, []
         self._written_at = None
         if self.pending:
             self._volume.named(self)

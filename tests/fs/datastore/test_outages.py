@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gaeport.datastore import wire
 from gaeport.datastore.engine import Engine
 from gaeport.errors import Unavailable
 from tests.fs.volumes import get, make, put
@@ -155,3 +156,22 @@ def test_a_signal_handler_that_ends_a_commit_leaves_it_to_be_finished(
     handle.append(b"3")
     handle.close()
     assert get(other, "log") == b"123"
+
+
+@pytest.mark.parametrize("begins", [BEFORE, AFTER])
+def test_large_content_survives_an_outage_at_its_commit(engine: Engine, tmp_path: Path, begins: str) -> None:
+    store = Outage(engine)
+    volume, other = make(store, tmp_path), make(engine, tmp_path)
+    put(other, "log", b"1")
+    handle = volume.open(("log",), os.O_WRONLY | os.O_APPEND)
+    large = bytes(range(256)) * 36_000  # stored in pieces while it is written
+    handle.append(large)
+    store.begins = begins
+    refused(handle.sync)
+    store.lasts = False
+    handle.append(b"2")
+    handle.close()
+    assert get(other, "log") == b"1" + large + b"2"
+    left = wire.Query()
+    left.kind.add(name="Upload")
+    assert list(other.connect().query(left)) == []
