@@ -119,10 +119,14 @@ class View:
     def truncate(self, size: int) -> None:
         """Cut, or extend with a hole, to `size` bytes."""
         if size < self.size:
-            self.pieces = self.slice(0, size)
+            self.pieces = self._kept(0, size)
         elif size > self.size:
             self.pieces.append(Hole(size - self.size))
         self.size = size
+
+    def _kept(self, start: int, end: int) -> list[Piece]:
+        """Return the pieces between two offsets for this view itself: only those at the ends are copied."""
+        return [piece if b - a == piece.length else piece.cut(a, b) for piece, a, b in self.parts(start, end)]
 
     def replace(self, index: int, pieces: list[Piece]) -> None:
         """Put other pieces with the same content where piece `index` was (after it was stored)."""
@@ -145,7 +149,7 @@ class View:
         return False
 
     def _splice(self, start: int, end: int, piece: Memory) -> None:
-        before, after = self.slice(0, start), self.slice(end, self.size)
+        before, after = self._kept(0, start), self._kept(end, self.size)
         if before and isinstance(before[-1], Memory) and before[-1].length + piece.length <= MERGE_LIMIT:
             before[-1].data += piece.data
             piece = before.pop()  # type: ignore[assignment]  # just seen to be Memory

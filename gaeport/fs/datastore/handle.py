@@ -15,6 +15,7 @@ from gaeport.fs.datastore.leases import Leases
 from gaeport.fs.locks import Claim, Family, Holder, Span
 from gaeport.fs.volume import Attributes
 
+MAX_SIZE = 2**63 - 1  # bytes; what an offset can name
 _log = logging.getLogger("gaeport.fs")
 
 
@@ -95,6 +96,7 @@ class Handle:
     def pwrite(self, data: bytes | memoryview, offset: int) -> int:
         """Write at `offset`. Raises EBADF when opened for reading only."""
         self._allow(self._writable)
+        self._limit(offset + len(data))
         self._inode.write(offset, data)
         return len(data)
 
@@ -107,6 +109,7 @@ class Handle:
         """Cut or extend. Raises EINVAL when opened for reading only, as ftruncate does."""
         if not self._writable:
             raise file_error(errno.EINVAL, self._inode.path)
+        self._limit(size)
         self._inode.truncate(size)
 
     def change(self, fields: dict[str, int]) -> None:
@@ -227,6 +230,10 @@ class Handle:
             mine = {self._owner_of("flock", False), self._owner_of("posix", False), leases.process_owner()}
             for owner in mine & lease.mine.keys():
                 guarded(lambda owner=owner: self._volume.leases.release(self._inode.ino, owner), self._inode.path)  # type: ignore[misc]
+
+    def _limit(self, size: int) -> None:
+        if size > MAX_SIZE:
+            raise file_error(errno.EFBIG, self._inode.path)
 
     def _allow(self, right: bool) -> None:
         if self._closed or not right:

@@ -294,7 +294,8 @@ def readlink(path: Any, *, dir_fd: int | None = None) -> Any:
 
 def truncate(path: Any, length: int) -> None:
     """Stand in for `os.truncate`."""
-    place = paths.locate(path) if length >= 0 else None  # a negative length is refused before the path is looked at
+    # A length that is none is refused before the path is looked at.
+    place = paths.locate(path) if 0 <= length < 2**63 else None
     if isinstance(path, int) or not isinstance(place, Place):
         native.truncate(path if isinstance(place, Place) else place or path, length)  # a descriptor's memory is cut
         return

@@ -99,3 +99,14 @@ def test_an_overwrite_of_everything_does_not_depend_on_what_was_there() -> None:
     change(view, changes, ("truncate", 0, b""))
     change(view, changes, ("write", 0, b"new"))
     assert content(changes.replay(view, View([Memory(b"something else")]))) == b"new"
+
+
+def test_a_write_copies_only_the_pieces_that_it_touches() -> None:
+    """Thousands of scattered writes would else copy all that was written before, each time."""
+    view = View([Memory(b"a" * 10), Hole(10), Memory(b"b" * 10), Hole(10), Memory(b"c" * 10)])
+    first, last = view.pieces[0], view.pieces[-1]
+    view.write(15, b"x")
+    assert (view.pieces[0], view.pieces[-1]) == (first, last)
+    view.truncate(45)
+    assert view.pieces[0] is first
+    assert last.length == 10

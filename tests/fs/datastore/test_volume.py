@@ -577,3 +577,18 @@ def test_an_append_that_fails_after_it_was_merged_keeps_what_it_was_merged_with(
     failing.chosen = lambda number: False
     handle.close()
     assert get(instance, "log") == b"first\nother\nmine\n"
+
+
+def test_an_offset_that_no_file_can_have_is_refused_when_it_is_written_not_when_it_is_closed(
+    instance: Instances,
+) -> None:
+    handle = instance().open(("a",), os.O_RDWR | os.O_CREAT)
+    for refused in (lambda: handle.pwrite(b"ab", 2**63 - 2), lambda: handle.truncate(2**63)):
+        with pytest.raises(OSError, match="File too large"):
+            refused()
+    handle.truncate(2**63 - 2)
+    handle.pwrite(b"z", 2**63 - 2)
+    handle.close()
+    found = instance().open(("a",), os.O_RDONLY)
+    assert (found.size, found.pread(9, 2**63 - 4)) == (2**63 - 1, b"\0\0z")
+    found.close()
