@@ -365,7 +365,7 @@ def _was(found: Stored, source: Stored) -> bool:
 
 
 def _status_of(error: BaseException) -> int:
-    """Return the HTTP status that the client library's error told, which `translated` raised this from."""
+    """Return the HTTP status that the client library's error told, which `Translating` raised this from."""
     return int(getattr(error.__cause__, "code", 0) or 0)
 
 
