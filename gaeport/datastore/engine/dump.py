@@ -11,8 +11,8 @@ SLICE_BYTES = 4_000_000  # of entities that one SQLite transaction reads
 
 # An entity that was deleted since, perhaps made anew, is in `deleted`; its data is in the history.
 _SLICE = """
-SELECT key, version, data FROM entities WHERE key > ?1 AND created <= ?2
-UNION ALL SELECT key, NULL, NULL FROM deleted WHERE key > ?1 AND until > ?2 AND created <= ?2
+SELECT key, version, data FROM entities WHERE key > ? AND created <= ?
+UNION ALL SELECT key, NULL, NULL FROM deleted WHERE key > ? AND until > ? AND created <= ?
 ORDER BY key
 """
 
@@ -35,7 +35,7 @@ def _slice(db: sqlite3.Connection, after: bytes, at: int) -> tuple[list[bytes], 
     rows.check_history(db, at, transaction=True)
     found: list[bytes] = []
     size = 0
-    for key, version, data in db.execute(_SLICE, (after, at)):
+    for key, version, data in db.execute(_SLICE, (after, at, after, at, at)):
         if version is None or version > at:
             older = rows.row_at(db, key, at)
             assert older is not None, "a row that was overwritten, and is not in the history"

@@ -119,8 +119,8 @@ def last_deletion(db: sqlite3.Connection, key: bytes) -> int:
 def is_taken(db: sqlite3.Connection, key: bytes) -> bool:
     """Whether an id must not be given: its key has an entity, or was reserved."""
     found = db.execute(
-        "SELECT EXISTS (SELECT 1 FROM entities WHERE key = ?1) OR EXISTS (SELECT 1 FROM reserved WHERE key = ?1)",
-        (key,),
+        "SELECT EXISTS (SELECT 1 FROM entities WHERE key = ?) OR EXISTS (SELECT 1 FROM reserved WHERE key = ?)",
+        (key, key),
     ).fetchone()
     return bool(found[0])
 
@@ -128,9 +128,9 @@ def is_taken(db: sqlite3.Connection, key: bytes) -> bool:
 def changed(db: sqlite3.Connection, key: bytes, since: int) -> bool:
     """Whether the entity was written or deleted after a sequence number."""
     found = db.execute(
-        "SELECT EXISTS (SELECT 1 FROM entities WHERE key = ?1 AND version > ?2)"
-        " OR EXISTS (SELECT 1 FROM deleted WHERE key = ?1 AND until > ?2)",
-        (key, since),
+        "SELECT EXISTS (SELECT 1 FROM entities WHERE key = ? AND version > ?)"
+        " OR EXISTS (SELECT 1 FROM deleted WHERE key = ? AND until > ?)",
+        (key, since, key, since),
     ).fetchone()
     return bool(found[0])
 
@@ -222,14 +222,14 @@ def scan_changed(db: sqlite3.Connection, scan: Scan, since: int) -> bool:
     """Whether a range gained or lost an entry after a sequence number."""
     if scan.property is None:
         sql = (
-            "SELECT EXISTS (SELECT 1 FROM entities WHERE key >= ?1 AND key < ?2 AND version > ?3)"
-            " OR EXISTS (SELECT 1 FROM deleted WHERE key >= ?1 AND key < ?2 AND until > ?3)"
+            "SELECT EXISTS (SELECT 1 FROM entities WHERE key >= ? AND key < ? AND version > ?)"
+            " OR EXISTS (SELECT 1 FROM deleted WHERE key >= ? AND key < ? AND until > ?)"
         )
-        return bool(db.execute(sql, (scan.key_low, scan.key_high, since)).fetchone()[0])
-    where = "property = ?1 AND value >= ?2 AND value < ?3 AND key >= ?4 AND key < ?5"
+        return bool(db.execute(sql, (scan.key_low, scan.key_high, since) * 2).fetchone()[0])
+    where = "property = ? AND value >= ? AND value < ? AND key >= ? AND key < ?"
     sql = (
-        f"SELECT EXISTS (SELECT 1 FROM entries WHERE {where} AND since > ?6)"
-        f" OR EXISTS (SELECT 1 FROM old_entries WHERE until > ?6 AND {where})"
+        f"SELECT EXISTS (SELECT 1 FROM entries WHERE {where} AND since > ?)"
+        f" OR EXISTS (SELECT 1 FROM old_entries WHERE {where} AND until > ?)"
     )
     bounds = (scan.property, scan.low, scan.high, scan.key_low, scan.key_high, since)
-    return bool(db.execute(sql, bounds).fetchone()[0])
+    return bool(db.execute(sql, bounds * 2).fetchone()[0])
