@@ -63,4 +63,6 @@ def agreed(what: str, *, ask: bool, yes: bool, tell: Callable[[str], None] = say
         return True
     if not sys.stdin.isatty():
         raise ConfigurationError(f"{what}? --yes answers where nobody can be asked")
-    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+    sys.stderr.write("Go on? [y/N] ")  # not to standard output, which may be a file
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

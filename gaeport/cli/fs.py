@@ -235,7 +235,10 @@ def _options(args: argparse.Namespace) -> "Options":
 
 
 def _days(text: str) -> float:
-    days = float(text)
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
     if not 0 <= days < 36_500:  # a century; also refuses nan and inf
         raise argparse.ArgumentTypeError(f"{text} is not a number of days, 0 or more")
     return days

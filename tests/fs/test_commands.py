@@ -1,5 +1,6 @@
 """`gaeport fs`: what it does to mounts and the disk, what it says, and its exit codes."""
 
+import io
 import os
 import random
 import re
@@ -392,11 +393,25 @@ def test_gc_of_what_is_young_asks_first(capsys: Output) -> None:
     assert "--yes answers" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), (" YES \n", 0), ("n\n", 1), ("\n", 1), ("", 1)])
+def test_a_question_takes_yes_and_no_and_an_end_of_input(
+    answer: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    terminal = io.StringIO(answer)
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    assert fs("gc", "--keep-days", "0") == code
+    out, err = capsys.readouterr()
+    assert "Go on? [y/N] " in err
+    assert bool(out) == (code == 0)
+
+
 @pytest.mark.parametrize("days", ["-1", "x", "nan"])
-def test_gc_takes_a_number_of_days(days: str) -> None:
+def test_gc_takes_a_number_of_days(days: str, capsys: Output) -> None:
     with pytest.raises(SystemExit) as leaving:
         fs("gc", "--keep-days", days)
     assert leaving.value.code == 2
+    assert f"{days} is not a number of days" in capsys.readouterr().err
 
 
 def test_verify_tells_which_files_lost_content(application: Path, capsys: Output) -> None:

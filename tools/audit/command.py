@@ -1,7 +1,10 @@
 """`gaeport audit`."""
 
 import argparse
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
 from gaeport import settings
@@ -31,7 +34,9 @@ def add(commands: Any) -> None:
         """,
     )
     parser.add_argument("--static", action="store_true", help="read the source in place of running something")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument(
+        "--json", action="store_true", help="for machines; what the program prints goes to standard error"
+    )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …", help="the program, its arguments")
     parser.set_defaults(run=_run, parser=parser)
 
@@ -49,9 +54,25 @@ def _run(args: argparse.Namespace) -> int:
         from .source import scan
 
         return report(findings(scan(config.root), config), json_form=args.json)
-    seen, code = _watch(command, config)
-    sys.stdout.flush()
+    with _standard_output_elsewhere() if args.json else nullcontext():
+        seen, code = _watch(command, config)
+        sys.stdout.flush()
     return max(report(findings(seen, config), json_form=args.json), FAILED if code else OK)
+
+
+@contextmanager
+def _standard_output_elsewhere() -> Iterator[None]:
+    """Send to standard error what the program, and those that it starts, print: standard output is the report's."""
+    sys.stdout.flush()
+    duplicate, replace = os.dup, os.dup2  # as they are now: the program may end with others in their places
+    kept = duplicate(1)
+    replace(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        replace(kept, 1)
+        os.close(kept)
 
 
 def _watch(command: list[str], config: Settings) -> tuple[dict[Any, int], int]:

@@ -54,7 +54,7 @@ def audited(root: Path, *arguments: str) -> list[dict[str, Any]]:
     """Return the findings of a run of its own: what watches a process cannot be taken away again."""
     done = run(root, "audit", "--json", *arguments)
     assert done.returncode == 1, done.stdout + done.stderr
-    found: list[dict[str, Any]] = json.loads(done.stdout[done.stdout.index("[\n") :])
+    found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
 
 
@@ -99,6 +99,16 @@ def test_a_response_that_is_too_large_is_told(root: Path) -> None:
 def test_a_program_that_does_nothing_wrong_has_no_findings(root: Path) -> None:
     done = run(root, "audit", "--", "python", "-c", "open('uploads', 'rb') if 0 else print('fine')")
     assert (done.returncode, done.stdout) == (0, "fine\nnothing found\n"), done.stderr
+
+
+def test_with_json_nothing_else_is_on_standard_output(root: Path) -> None:
+    (root / "speaks.py").write_text(
+        "import os, subprocess, sys\nprint('mine')\nos.write(1, b'raw\\n')\nsubprocess.run(['echo', 'child'])\n"
+    )
+    done = run(root, "audit", "--json", "--", "python", "speaks.py")
+    assert [found["code"] for found in json.loads(done.stdout)] == ["audit.process"]
+    assert {"mine", "raw", "child"} <= set(done.stderr.split())
+    assert "mine" in run(root, "audit", "--", "python", "speaks.py").stdout
 
 
 def test_the_programs_own_failure_is_told(root: Path) -> None:
