@@ -11,6 +11,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 Path = tuple[str, ...]
+EARLIEST, LATEST = -(1 << 63), (1 << 63) - 1  # nanoseconds since 1970 that 64 bits hold: the years 1677 to 2262
+
+
+def storable(time_ns: int) -> int:
+    """Return a time as stores hold it: Linux, too, cuts one that a file system cannot hold."""
+    return min(LATEST, max(EARLIEST, time_ns))
 
 
 @dataclass(frozen=True, slots=True)

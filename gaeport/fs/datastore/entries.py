@@ -27,7 +27,7 @@ from gaeport import formats, settings
 from gaeport.datastore import wire
 from gaeport.datastore.client import Client, Found
 from gaeport.fs.datastore.content import Extent, Hole, Memory, View
-from gaeport.fs.volume import Attributes
+from gaeport.fs.volume import Attributes, storable
 
 ROOTS = "mounts"  # the Dir whose entries are the mounts' roots
 NONCE = 8  # bytes
@@ -206,7 +206,7 @@ def encode(key: Any, entry: Entry) -> Any:
     properties = entity.properties
     properties["format"].integer_value = settings.current().format
     for name in _NUMBERS:
-        properties[name].integer_value = getattr(entry, name)
+        properties[name].integer_value = storable(getattr(entry, name))
     for name in _RARE:
         if getattr(entry, name) != 1:
             _unindexed(entity, name).integer_value = getattr(entry, name)
@@ -272,7 +272,7 @@ def record(key: Any, **values: int | bytes | str) -> Any:
     for name, value in values.items():
         target = _unindexed(entity, name)
         if isinstance(value, int):
-            target.integer_value = value
+            target.integer_value = storable(value)
         elif isinstance(value, str):
             target.string_value = value
         else:

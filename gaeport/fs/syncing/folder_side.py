@@ -26,7 +26,7 @@ from gaeport.fs.syncing.sides import (
     noting,
     same,
 )
-from gaeport.fs.volume import Path
+from gaeport.fs.volume import Path, storable
 
 _PART = re.compile(r"\.gaeport-(\d+)-[0-9a-f]{8}\.part")
 
@@ -197,7 +197,8 @@ class FolderSide:
 
 def _item(status: os.stat_result) -> Item:
     kind = kind_of(status.st_mode)
-    return Item(kind, status.st_size, status.st_mtime_ns, status.st_atime_ns, stat.S_IMODE(status.st_mode))
+    times = storable(status.st_mtime_ns), storable(status.st_atime_ns)
+    return Item(kind, status.st_size, *times, stat.S_IMODE(status.st_mode))
 
 
 def _private(path: str, flags: int) -> int:

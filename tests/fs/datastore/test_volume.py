@@ -415,6 +415,17 @@ def test_attributes_that_were_set_are_kept(instance: Instances) -> None:
     assert instance().stat(("d",)).mtime_ns == 7_000
 
 
+def test_times_that_64_bits_do_not_hold_are_cut(instance: Instances) -> None:
+    volume = instance()
+    volume.mkdir(("d",))
+    volume.open(("f",), os.O_WRONLY | os.O_CREAT).close()
+    for path in ("f",), ("d",):
+        for given, kept in ((10**20, (1 << 63) - 1), (-(10**20), -(1 << 63))):
+            volume.utime(path, given, given)
+            found = instance().stat(path)
+            assert (found.atime_ns, found.mtime_ns) == (kept, kept)
+
+
 def test_a_directory_changes_its_time_with_each_create_and_removal(instance: Instances) -> None:
     volume = instance()
     volume.mkdir(("d",))

@@ -313,6 +313,15 @@ def test_delete_makes_no_way_through_excluded_names(target: str, capsys: Output)
     assert os.path.exists(f"{target}/extra")  # something failed before
 
 
+@pytest.mark.parametrize("target", ["uploads/copy", "copy"])
+def test_files_of_another_century_are_equal_afterwards(target: str) -> None:
+    for name, moment in (("small", 10**19), ("deep/large", 10**19), ("nothing", -(10**18)), ("empty", 10**19)):
+        os.utime(f"disk/{name}", ns=(moment, moment))
+    assert fs("sync", "disk", target) == 0
+    assert fs("sync", "disk", target) == 0
+    assert os.stat(f"{target}/nothing").st_mtime_ns == -(10**18)
+
+
 def test_dry_run_removes_nothing_that_a_killed_copy_left() -> None:
     Path("copy").mkdir()
     left = Path("copy/.gaeport-99999999-abcdef01.part")
