@@ -64,9 +64,13 @@ class DirectoryTimes:
             return
         if self._timer is None or not self._timer.is_alive():  # after a fork the parent's timer is not there
             pause = min(LONGEST_PAUSE, FLUSH_AFTER * 2**self._failures)
-            self._timer = threading.Timer(pause, self._flush_later)
-            self._timer.daemon = True
-            self._timer.start()
+            timer = threading.Timer(pause, self._flush_later)
+            timer.daemon = True
+            with suppress(
+                RuntimeError
+            ):  # no thread starts at the interpreter's end, where everything is flushed anyway
+                timer.start()
+                self._timer = timer
 
     def latest(self, directory: str, stored: int | None) -> int | None:
         """Return the time that stat shows: the pending one if it is newer."""
