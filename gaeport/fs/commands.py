@@ -207,6 +207,8 @@ def _pairs(names: list[str], do: Callable[[str, str, Progress], object]) -> int:
 
 
 def _mounts() -> int:
+    if not paths.mounts():
+        _complain("there are no mounts: [[mount]] in gaeport.toml makes them")
     for mount in paths.mounts():
         name = mount.settings.name if mount.settings is not None else ""
         say(f"{mount.spelled}  ({name})")

@@ -20,6 +20,7 @@ from gaeport.fs.syncing.running import Done, Sync
 from gaeport.fs.syncing.sides import Item, Job, kind_of
 from gaeport.fs.workers import Workers
 
+_SPECIAL = "a device, socket or pipe is not replaced; `gaeport fs cat` writes to one"
 PIECE = 1 << 20  # bytes read and written at a time
 
 
@@ -44,8 +45,13 @@ def destinations(sources: list[str], target: str) -> list[tuple[str, str]]:
 
 def _last_name(source: str) -> str:
     """Return the name that a source keeps in another directory; none for "." and "..", whose content goes there."""
-    name = os.path.basename(os.path.normpath(source))
+    name = os.path.basename(source.rstrip("/"))
     return "" if name in (".", "..") else name
+
+
+def _demand_name(path: str) -> None:
+    if os.path.basename(path.rstrip("/")) in (".", ".."):
+        raise file_error(errno.EINVAL, path, "spell the directory by its name")
 
 
 def copy(source: str, target: str, progress: Progress, *, recursive: bool, times: bool = False) -> int:
@@ -94,6 +100,8 @@ class _Tree:
         found = self._listed()
         if found.blocked:
             path, kind = found.blocked[0]
+            if kind == "other":
+                raise file_error(errno.EINVAL, self._target.spelled(path), _SPECIAL)
             raise file_error(errno.EISDIR if kind == "dir" else errno.ENOTDIR, self._target.spelled(path))
         linked = [job for job in found.jobs if job.former == "link" and job.item.kind == "file"]
         found.jobs = [job for job in found.jobs if job.former != "link" or job.item.kind != "file"]
@@ -137,6 +145,7 @@ def move(source: str, target: str, progress: Progress) -> None:
     Raises:
         OSError: what a file operation gives; EBUSY for a directory that is or holds a mount.
     """
+    _demand_name(source)
     if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
         raise file_error(errno.EINVAL, target, f"it is the same as {source}")
     try:
@@ -181,6 +190,7 @@ def remove(path: str, *, recursive: bool) -> None:
     if stat.S_ISDIR(os.lstat(path).st_mode):
         if not recursive:
             raise file_error(errno.EISDIR, path, "-r removes directories")
+        _demand_name(path)
         _demand_no_mount(path)
         shutil.rmtree(path)
     else:
@@ -200,6 +210,7 @@ def copy_file(source: str, target: str, progress: Progress, *, times: bool = Fal
         raise file_error(errno.EINVAL, target, f"it is the same as {source}")
     if os.path.isdir(target):
         raise file_error(errno.EISDIR, target)
+    _demand_replaceable(target)
     final = os.path.realpath(target) if os.path.islink(target) else target
     now = time.time_ns()
     kept = (status.st_mtime_ns, status.st_atime_ns) if times else (now, now)
@@ -207,6 +218,16 @@ def copy_file(source: str, target: str, progress: Progress, *, times: bool = Fal
     former = "file" if os.path.exists(final) else ""
     folder = side_of(os.path.dirname(final) or ".")
     folder.write_pieces(Job((os.path.basename(final),), item, former), _pieces(source, status.st_size, progress))
+
+
+def _demand_replaceable(target: str) -> None:
+    """Refuse a device or pipe (/dev/null, say): the copy would take its place, and not go into it."""
+    try:
+        found = os.stat(target)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # nothing, or a link that leads nowhere yet; what else is wrong is told when it is written
+    if not stat.S_ISREG(found.st_mode):
+        raise file_error(errno.EINVAL, target, _SPECIAL)
 
 
 def is_directory(path: str) -> bool:
@@ -238,6 +259,8 @@ def _copy_link(source: str, target: str, *, times: bool) -> None:
         raise file_error(errno.EISDIR, target)
     if former is not None and os.path.samestat(status, former):
         raise file_error(errno.EINVAL, target, f"it is the same as {source}")
+    if former is not None and kind_of(former.st_mode) == "other":
+        raise file_error(errno.EINVAL, target, _SPECIAL)
     path, content = (os.path.basename(target),), os.fsencode(os.readlink(source))
     atime, mtime = (status.st_atime_ns, status.st_mtime_ns) if times else (now, now)
     link = Whole(path, content, stat.S_IMODE(status.st_mode), atime, mtime, link=True)

@@ -4,6 +4,7 @@ import io
 import os
 import random
 import re
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -256,15 +257,43 @@ def test_what_is_or_holds_a_mount_is_not_emptied_by_a_command_that_cannot_remove
     assert Path("inner/on_disk").exists() == (arguments[0] != "sync")
 
 
+@pytest.mark.parametrize("arguments", [("cp",), ("cp", "-r"), ("mv",)])
+@pytest.mark.parametrize("source", ["uploads/small", "uploads/link"])
+def test_a_pipe_or_device_is_not_replaced(arguments: tuple[str, ...], source: str, capsys: Output) -> None:
+    for name in ("small", "link"):
+        assert fs("cp", "-r", f"disk/{name}", "uploads") == 0
+    os.mkfifo("pipe")
+    os.symlink("pipe", "to_pipe")
+    for target in ("pipe", "to_pipe") if source == "uploads/small" else ("pipe",):
+        assert fs(*arguments, source, target) == 1
+        assert "a device, socket or pipe is not replaced" in capsys.readouterr().err
+    assert stat.S_ISFIFO(os.lstat("pipe").st_mode)
+    assert os.path.lexists(source)
+
+
+def test_a_pipe_in_a_copied_trees_way_stays(capsys: Output) -> None:
+    assert fs("cp", "-r", "disk", "uploads") == 0
+    Path("back").mkdir()
+    os.mkfifo("back/small")
+    assert fs("cp", "-r", "uploads/disk/.", "back") == 1
+    assert "back/small: Invalid argument" in capsys.readouterr().err
+    assert stat.S_ISFIFO(os.lstat("back/small").st_mode)
+
+
 def test_dots_stand_for_what_is_in_a_directory() -> None:
     Path("there/target").mkdir(parents=True)
     os.chdir("disk/deep")
     assert fs("cp", "-r", "..", "../../there/target") == 0
     assert fs("cp", "-r", ".", "../../uploads") == 0
     os.chdir("../..")
+    assert fs("cp", "-r", "disk/deep/.", "errors") == 0
+    assert os.listdir("errors") == ["large"]
+    for arguments in ("mv", "disk/deep/.", "uploads"), ("rm", "-r", "disk/deep/.."), ("rm", "-r", "uploads/./"):
+        assert fs(*arguments) == 1
     assert os.listdir("there") == ["target"]
     assert sorted(os.listdir("there/target")) == ["deep", "link", "small"]
     assert os.listdir("uploads") == ["large"]
+    assert sorted(os.listdir("disk")) == ["deep", "link", "small"]
 
 
 def test_a_private_file_is_private_while_it_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,8 @@ class Differences:
         made: directories that are missing.
         assigned: directories whose modes or times differ, or will when what is in them was changed.
         extra: names that the target has and the source has not, with their kinds.
-        blocked: names whose kinds do not go together: a directory where the other has a file; with the target's kind.
+        blocked: names whose kinds do not go together: a directory where the other has a file, or a device in the
+            target; with the target's kind.
         skipped: names in the source that are neither file, directory nor link.
         failures: what could not be listed or read.
         equal: files and links that are equal.
@@ -226,7 +227,7 @@ class Comparer:
             found.skipped.append(path)
             return
         kind = former.kind if former is not None else ""
-        if former is not None and (item.kind == "dir") != (kind == "dir"):
+        if former is not None and (kind == "other" or (item.kind == "dir") != (kind == "dir")):
             if self._how.delete and self._holds_excluded(path, kind, found):
                 return
             found.blocked.append((path, kind))

@@ -322,6 +322,16 @@ def test_files_of_another_century_are_equal_afterwards(target: str) -> None:
     assert os.stat(f"{target}/nothing").st_mtime_ns == -(10**18)
 
 
+def test_a_device_or_pipe_in_a_files_way_goes_only_with_delete(capsys: Output) -> None:
+    Path("copy").mkdir()
+    os.mkfifo("copy/small")
+    assert fs("sync", "disk", "copy") == 1
+    assert "copy/small: a device is in the way; --delete removes it" in capsys.readouterr().err
+    assert Path("copy/small").is_fifo()
+    assert fs("sync", "--delete", "disk", "copy") == 0
+    assert tree("copy") == tree("disk")
+
+
 def test_dry_run_removes_nothing_that_a_killed_copy_left() -> None:
     Path("copy").mkdir()
     left = Path("copy/.gaeport-99999999-abcdef01.part")
