@@ -9,6 +9,7 @@ from typing import Any
 import gaeport
 from gaeport import datastore, meter
 from gaeport.datastore.client import BATCH
+from gaeport.datastore.mutations import insert
 from gaeport.fs.datastore import entries
 from gaeport.fs.patching import paths
 from tests.benchmarks.options import Options, application
@@ -55,7 +56,7 @@ def _fill(folder: Path, count: int) -> None:
     directory = volume.tree.resolve((folder.name,)).entry.dir
     for start in range(0, count, _AT_ONCE):
         made = [_entry(client, directory, f"file{n}") for n in range(start, min(start + _AT_ONCE, count))]
-        client.commit([entries.insert(entity) for entity in made])
+        client.commit([insert(entity) for entity in made])
 
 
 def _entry(client: Any, directory: str, name: str) -> Any:

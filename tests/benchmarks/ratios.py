@@ -10,6 +10,7 @@ from typing import Any
 import gaeport
 from gaeport import datastore
 from gaeport.datastore.client import Client
+from gaeport.datastore.mutations import insert, update, upsert
 from gaeport.fs.datastore import entries
 from gaeport.fs.patching import paths
 from tests.benchmarks.options import Options, application
@@ -97,25 +98,25 @@ class _Measurement:
     def _raw_replace(self) -> Work:
         keys = self._keys("raw")
         client, entity = self._client, self._entity(keys[-1])
-        client.commit([entries.upsert(entity)])
+        client.commit([upsert(entity)])
 
         def work() -> None:
             found = client.lookup(keys, mask=_WITHOUT_CONTENT)[-1]
             assert found is not None
             entity.properties["mtime"].integer_value = time.time_ns()  # an update that changes nothing costs less
-            client.commit([entries.update(entity, found.version)])
+            client.commit([update(entity, found.version)])
 
         return work
 
     def _raw_create(self) -> Work:
         client = self._client
         directory = self._keys("")[-1].path[0].name
-        guard = entries.update(entries.constant(entries.guard_key(client, directory)))
+        guard = update(entries.constant(entries.guard_key(client, directory)))
         above = self._keys("")[0]
         waiting = [
             insertion
             for number in range(self._calls * self._rounds + self._warm)
-            for insertion in [entries.insert(self._entity(entries.entry_key(client, directory, f"raw{number}")))]
+            for insertion in [insert(self._entity(entries.entry_key(client, directory, f"raw{number}")))]
         ]
 
         def work() -> None:
