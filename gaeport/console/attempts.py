@@ -12,7 +12,7 @@ from typing import Any
 from gaeport import codec
 from gaeport.datastore import own_client, wire
 from gaeport.datastore.client import Client, backoff
-from gaeport.datastore.mutations import delete, insert, update
+from gaeport.datastore.mutations import compare_and_set, delete
 from gaeport.datastore.outcomes import CONFLICTS
 
 KIND = "ConsoleAttempts"
@@ -90,4 +90,4 @@ def _store(client: Client, name: str, tries: list[list[Any]], version: int | Non
     value = entity.properties["tries"]
     value.exclude_from_indexes = True
     value.blob_value = codec.dumps(tries)
-    client.commit([insert(entity) if version is None else update(entity, version)])
+    client.commit([compare_and_set(entity, version)])

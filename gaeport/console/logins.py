@@ -13,6 +13,7 @@ from gaeport import settings
 from gaeport.console import signing
 from gaeport.console.web import Request
 from gaeport.datastore import own_client, wire
+from gaeport.datastore.mutations import delete
 from gaeport.errors import DatastoreError
 
 KIND = "ConsoleLogin"
@@ -64,9 +65,7 @@ def find(request: Request) -> Login | None:
 def end(request: Request, login: Login) -> None:
     """Log the visitor out, in copies of the cookie too. Raises DatastoreError."""
     client = own_client()
-    mutation = wire.Mutation()
-    mutation.delete.CopyFrom(client.key(KIND, _stored(login.token)))
-    client.commit([mutation])
+    client.commit([delete(client.key(KIND, _stored(login.token)))])
     request.cookies = [_cookie(request, "login", "", 0)]
 
 
@@ -128,10 +127,5 @@ def _ended(client: Any, now: int) -> list[Any]:
         found = list(client.query(query))
     except DatastoreError:
         return []  # the next login clears them away
-    mutations = []
-    for item in found:
-        if item.entity.properties["expires"].timestamp_value.seconds <= now:
-            mutation = wire.Mutation()
-            mutation.delete.CopyFrom(item.entity.key)
-            mutations.append(mutation)
-    return mutations
+    over = [item for item in found if item.entity.properties["expires"].timestamp_value.seconds <= now]
+    return [delete(item.entity.key) for item in over]

@@ -10,7 +10,7 @@ from gaeport.dal.columns import TableColumns
 from gaeport.dal.store import Store
 from gaeport.datastore import wire
 from gaeport.datastore.client import backoff
-from gaeport.datastore.mutations import insert, update
+from gaeport.datastore.mutations import compare_and_set
 from gaeport.datastore.outcomes import CONFLICTS
 
 KIND = "Ids.next"  # of the counters; with a dot, which no table has in its name
@@ -114,4 +114,4 @@ def _counter(key: Any, following: int, found: Any) -> Any:
     """Return the mutation that sets a counter, which must be as it was found."""
     entity = wire.Entity(key=key)
     entity.properties["next"].CopyFrom(wire.Value(integer_value=following, exclude_from_indexes=True))
-    return insert(entity) if found is None else update(entity, found.version)
+    return compare_and_set(entity, None if found is None else found.version)

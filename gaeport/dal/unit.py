@@ -7,7 +7,7 @@ from typing import Any
 
 from gaeport.datastore import wire
 from gaeport.datastore.client import Found
-from gaeport.datastore.mutations import update
+from gaeport.datastore.mutations import delete, update
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,6 @@ def _merged(earlier: Any, later: Any) -> Any | None:
         return None if entity is None else wire.Mutation(insert=entity)
     if not earlier.base_version:  # nothing is known of what is stored
         return later if entity is None else wire.Mutation(upsert=entity)
-    guard = {"base_version": earlier.base_version, "conflict_resolution_strategy": wire.FAIL}
     if entity is None:
-        return wire.Mutation(delete=later.delete, **guard)
-    return wire.Mutation(update=entity, **guard)
+        return delete(later.delete, earlier.base_version)
+    return update(entity, earlier.base_version)

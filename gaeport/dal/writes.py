@@ -16,6 +16,7 @@ from gaeport.dal.uniques import Uniques
 from gaeport.dal.unit import Operation, Unit, key_of
 from gaeport.datastore import wire
 from gaeport.datastore.client import Found, backoff
+from gaeport.datastore.mutations import delete, insert, update
 from gaeport.datastore.outcomes import REFUSED
 from gaeport.errors import FailedPrecondition
 
@@ -257,14 +258,13 @@ class Writes:
         return [(entry, values) for entry, values in matched if columns.row_id(entry.entity.key) not in done]
 
     def _group(self, columns: TableColumns, found: Found, entity: Any) -> list[Any]:
-        guard = {"base_version": found.version, "conflict_resolution_strategy": wire.FAIL}
         if entity is None:
-            mutations = [wire.Mutation(delete=found.entity.key, **guard)]
+            mutations = [delete(found.entity.key, found.version)]
         elif columns.primary and columns.key_name(entity) != found.entity.key.path[0].name:
             entity.key.path[0].name = columns.key_name(entity)
-            mutations = [wire.Mutation(delete=found.entity.key, **guard), wire.Mutation(insert=entity)]
+            mutations = [delete(found.entity.key, found.version), insert(entity)]
         else:
-            mutations = [wire.Mutation(update=entity, **guard)]
+            mutations = [update(entity, found.version)]
         return [*mutations, *self.uniques.change(columns, found.entity, entity)]
 
     def _write(self, columns: TableColumns, groups: Sequence[Sequence[Any]]) -> list[Any]:

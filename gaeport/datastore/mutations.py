@@ -21,6 +21,11 @@ def update(entity: Any, version: int | None = None) -> Any:
     return mutation
 
 
+def compare_and_set(entity: Any, version: int | None) -> Any:
+    """Return the mutation that writes an entity over the version that was found; None where the key was free."""
+    return insert(entity) if version is None else update(entity, version)
+
+
 def upsert(entity: Any) -> Any:
     """Return the mutation that writes an entity whatever was there."""
     return wire.Mutation(upsert=entity)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from gaeport import codec
 from gaeport.datastore import own_client, wire
 from gaeport.datastore.client import Client, backoff
-from gaeport.datastore.mutations import insert, update
+from gaeport.datastore.mutations import compare_and_set
 from gaeport.datastore.outcomes import CONFLICTS
 from gaeport.errors import Aborted, AlreadyExists, DatastoreError
 
@@ -157,7 +157,7 @@ class StoredKeys:
         value = entity.properties["keys"]
         value.exclude_from_indexes = True
         value.blob_value = codec.dumps([[key.secret, key.signs_from, key.retires] for key in keys])
-        client.commit([insert(entity) if version is None else update(entity, version)])
+        client.commit([compare_and_set(entity, version)])
 
 
 def _counts(key: Key, now: float) -> bool:

@@ -8,9 +8,10 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Any, ClassVar, Protocol
 
+from gaeport.fs import permissions
 from gaeport.fs.datastore.attempts import guarded
 from gaeport.fs.datastore.handle import Handle
-from gaeport.fs.volume import Path
+from gaeport.fs.volume import Attributes, Path
 
 
 class Committed(Protocol):
@@ -20,6 +21,10 @@ class Committed(Protocol):
 
     def commit(self) -> None:
         """Publish its changes."""
+        ...
+
+    def attributes(self) -> Attributes:
+        """Return what fstat tells."""
         ...
 
 
@@ -46,6 +51,24 @@ class BaseVolume(ABC):
     @abstractmethod
     def _everything(self) -> Collection[Committed]:
         """Return the files that are open, or wait to be committed."""
+
+    @staticmethod
+    def _check_permissions(known: Committed | None, stored: int | None, path: Path, flags: int) -> None:
+        """Refuse to open a file in a way that its bits do not allow.
+
+        Args:
+            known: this process's object for the file, where it is open.
+            stored: the bits that the store has; None for a new file, and for a deployed one, whose bits are for those
+                who may change the deployment.
+            path: where it is.
+            flags: those of os.open.
+
+        Raises:
+            OSError: EACCES.
+        """
+        mode = known.attributes().mode if known is not None else stored
+        if mode is not None:
+            permissions.check_open(mode, flags, "/".join(path))
 
     def truncate(self, path: Path, size: int) -> None:
         """Cut or extend a file and commit."""

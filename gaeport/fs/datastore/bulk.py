@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gaeport.datastore.client import backoff
-from gaeport.datastore.mutations import insert, update
+from gaeport.datastore.mutations import compare_and_set
 from gaeport.errors import DatastoreError
 from gaeport.fs.datastore.attempts import guarded
 from gaeport.fs.datastore.entries import (
@@ -205,7 +205,7 @@ class Bulk:
         dropped: set[str] = set()
         for _, node, parent, entry in planned:
             entity = encode(entry_key(client, str(parent.id), node.name), entry)
-            mutations.append(insert(entity) if node.version is None else update(entity, node.version))
+            mutations.append(compare_and_set(entity, node.version))
             if node.entry is None:
                 guards[str(parent.id)] = parent
             else:

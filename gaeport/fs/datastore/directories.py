@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gaeport.datastore import wire
-from gaeport.datastore.mutations import delete, insert, update
+from gaeport.datastore.mutations import compare_and_set, delete, insert, update
 from gaeport.errors import file_error
 from gaeport.fs import disk
 from gaeport.fs.datastore.attempts import Outcome, attempts
@@ -185,7 +185,7 @@ class Directories:
         assert node.parent is not None
         parent = self.stored(path=node.path[:-1], directory=node.parent)
         entity = encode(entry_key(self._volume.connect(), str(parent.id), node.name), entry)
-        mutation = insert(entity) if node.version is None else update(entity, node.version)
+        mutation = compare_and_set(entity, node.version)
         outcome = self._volume.try_commit(lambda: [mutation, self._volume.guard(parent), *more])
         if outcome.results is None:
             self.restore(parent)

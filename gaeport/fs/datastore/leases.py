@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from gaeport.datastore.mutations import delete, insert, update
+from gaeport.datastore.mutations import compare_and_set, delete
 from gaeport.datastore.outcomes import CONFLICTS, REPEATABLE
 from gaeport.errors import DatastoreError, file_error
 from gaeport.fs.datastore.entries import record
@@ -205,7 +205,7 @@ class Lease:
         if not holders and self._version is not None:
             return delete(self._key(), self._version)
         entity = record(self._key(), holders=encode(holders.values()))
-        return insert(entity) if self._version is None else update(entity, self._version)
+        return compare_and_set(entity, self._version)
 
     def _key(self) -> Any:
         return self._connect().key("Lease", self._ino)

@@ -8,7 +8,7 @@ import errno
 import time
 from typing import TYPE_CHECKING, Any
 
-from gaeport.datastore.mutations import delete, insert, update
+from gaeport.datastore.mutations import compare_and_set, delete, insert, update
 from gaeport.errors import Aborted, file_error
 from gaeport.fs.datastore.attempts import attempts
 from gaeport.fs.datastore.entries import Entry, decode, encode, entry_key, inode_key, new_nonce
@@ -77,7 +77,7 @@ class HardLinks:
         stored = encode(inode_key(client, file.ino), file)
         added = encode(entry_key(client, str(new.parent.id), new.name), pointer)
         mutations = [insert(stored) if old.pointer is None else update(stored, old.version)]
-        mutations.append(insert(added) if new.version is None else update(added, new.version))
+        mutations.append(compare_and_set(added, new.version))
         mutations.append(self._volume.guard(new.parent))
         if old.pointer is None:
             mutations.append(update(encode(entry_key(client, str(old.parent.id), old.name), pointer), old.version))

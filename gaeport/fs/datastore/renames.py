@@ -4,7 +4,7 @@ import errno
 import time
 from typing import TYPE_CHECKING, Any
 
-from gaeport.datastore.mutations import insert, update
+from gaeport.datastore.mutations import compare_and_set, update
 from gaeport.errors import file_error
 from gaeport.fs.datastore.attempts import Outcome, attempts
 from gaeport.fs.datastore.entries import Entry, decode, encode, entry_key, new_nonce
@@ -105,7 +105,7 @@ class Renames:
         assert new.parent is not None
         volume, client = self._volume, self._volume.connect()
         entity = encode(entry_key(client, str(new.parent.id), new.name), entry)
-        mutations = [insert(entity) if new.base is None else update(entity, new.base)]
+        mutations = [compare_and_set(entity, new.base)]
         mutations.append(volume.vacate(old, entry_key(client, str(old.parent.id), old.name)))
         if new.entry is None:
             mutations.append(volume.guard(new.parent))

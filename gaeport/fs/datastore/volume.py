@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import Any
 
 from gaeport import blobs, datastore, settings
-from gaeport.datastore.mutations import delete, insert, update, upsert
+from gaeport.datastore.mutations import compare_and_set, delete, update, upsert
 from gaeport.datastore.outcomes import CONFLICTS, UNCERTAIN
 from gaeport.errors import file_error
-from gaeport.fs import disk, permissions
+from gaeport.fs import disk
 from gaeport.fs.datastore.attempts import Outcome, attempts, guarded
 from gaeport.fs.datastore.base_volume import BaseVolume
 from gaeport.fs.datastore.bulk import Bulk
@@ -142,7 +142,8 @@ class DatastoreVolume(BaseVolume):
         node = self.tree.resolve(path, follow=follow, mask=mask, recent=reading)
         self._check_open(node, path, flags)
         if checked:
-            self._check_permissions(node, path, flags)
+            stored = node.entry.mode if node.entry is not None else None
+            self._check_permissions(self.inode_of(node), stored, path, flags)
         if not node.exists and self.inode_of(node) is None:
             if not flags & os.O_CREAT:
                 raise file_error(errno.ENOENT, "/".join(path))
@@ -169,14 +170,6 @@ class DatastoreVolume(BaseVolume):
             raise file_error(errno.ENXIO, name)
         if flags & os.O_DIRECTORY and node.exists:
             raise file_error(errno.ENOTDIR, name)
-
-    def _check_permissions(self, node: Node, path: Path, flags: int) -> None:
-        """Raise EACCES; not for a deployed file, whose bits are for those who may change the deployment."""
-        known = self.inode_of(node)
-        if known is not None:
-            permissions.check_open(known.attributes().mode, flags, "/".join(path))
-        elif node.entry is not None:
-            permissions.check_open(node.entry.mode, flags, "/".join(path))
 
     def _exclusive(self, node: Node, flags: int, mode: int) -> Handle:
         """Insert the empty file at once: one winner among all instances."""
@@ -399,7 +392,7 @@ class DatastoreVolume(BaseVolume):
         if not self.hides_deployed(node.parent, node.name):
             return delete(key, node.base)
         entity = encode(key, new_entry("whiteout", 0).after(new_nonce()))
-        return insert(entity) if node.base is None else update(entity, node.base)
+        return compare_and_set(entity, node.base)
 
     def hides_deployed(self, parent: Directory, name: str) -> bool:
         """Tell whether something deployed would show if the name had no Entry."""

@@ -10,7 +10,6 @@ from typing import Any
 from gaeport import datastore
 from gaeport.blobs.objects import OPERATION, Conflict, Draft, ObjectStore, Stored, operations
 from gaeport.errors import file_error
-from gaeport.fs import permissions
 from gaeport.fs.datastore.attempts import attempts, guarded
 from gaeport.fs.datastore.base_volume import BaseVolume
 from gaeport.fs.datastore.handle import Handle, writable
@@ -104,7 +103,8 @@ class GcsVolume(BaseVolume):
             node = self.tree.resolve(path, follow=not flags & os.O_NOFOLLOW and not exclusive)
             self._check_open(node, path, flags)
             if checked:
-                self._check_permissions(node, path, flags)
+                stored = node.facts.mode if node.facts is not None and node.deployed is None else None
+                self._check_permissions(self.inode_of(node), stored, path, flags)
             if exclusive:
                 return self._exclusive(node, flags, mode)
             known = self.inode_of(node)
@@ -148,14 +148,6 @@ class GcsVolume(BaseVolume):
             raise file_error(errno.ENXIO, name)
         if flags & os.O_DIRECTORY and exists:
             raise file_error(errno.ENOTDIR, name)
-
-    def _check_permissions(self, node: Node, path: Path, flags: int) -> None:
-        """Raise EACCES; not for a deployed file, whose bits are for those who may change the deployment."""
-        known = self.inode_of(node)
-        if known is not None:
-            permissions.check_open(known.attributes().mode, flags, "/".join(path))
-        elif node.facts is not None and node.deployed is None:
-            permissions.check_open(node.facts.mode, flags, "/".join(path))
 
     def _exclusive(self, node: Node, flags: int, mode: int) -> Handle:
         """Store the empty object at once: one winner among all instances."""

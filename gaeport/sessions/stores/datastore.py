@@ -7,6 +7,7 @@ from typing import Any
 
 from gaeport.datastore import own_client, wire
 from gaeport.datastore.client import Client, Found, backoff, retried
+from gaeport.datastore.mutations import delete, update
 from gaeport.datastore.outcomes import CONFLICTS, RESENDABLE, UNCERTAIN
 from gaeport.errors import Aborted
 from gaeport.sessions.record import Change, Record
@@ -62,8 +63,7 @@ class DatastoreStore:
         current = stored
         for _ in _attempts():
             record, nonce = change.applied_to(current.record), secrets.token_bytes(8)
-            mutation = _if_unchanged(current)
-            mutation.update.CopyFrom(entities.encode(key, record, nonce))
+            mutation = update(entities.encode(key, record, nonce), current.handle.number)
             try:
                 number = client.commit([mutation])[0].version
                 return Stored(stored.token, record, Version(number, nonce))
@@ -81,8 +81,7 @@ class DatastoreStore:
         current = stored
         for _ in _attempts():
             record = change.applied_to(current.record)
-            removal = _if_unchanged(current)
-            removal.delete.CopyFrom(entities.entity_key(client, name_of(stored.token)))
+            removal = delete(entities.entity_key(client, name_of(stored.token)), current.handle.number)
             created = wire.Mutation(insert=entities.encode(key, record, nonce))
             try:
                 number = client.commit([created, removal])[0].version
@@ -147,12 +146,6 @@ def _query() -> Any:
     query = wire.Query()
     query.kind.add(name=entities.KIND)
     return query
-
-
-def _if_unchanged(stored: Stored) -> Any:
-    mutation = wire.Mutation()
-    mutation.base_version, mutation.conflict_resolution_strategy = stored.handle.number, wire.FAIL
-    return mutation
 
 
 def _attempts() -> Iterator[int]:
